@@ -1,0 +1,65 @@
+/**
+ * The seam between connections and any transport (TCP, Unix socket, TLS, WebSocket, later a native one).
+ *
+ * Shape    Bytes come in as ranges of a buffer that belongs to the transport and is good only during the call: whoever
+ *          wants to keep them copies them. Bytes go out as one write at a time per stream.
+ * Refuses  to know packets, sessions or limits.
+ */
+export interface ByteStream {
+  /** Who is at the other end; a PROXY protocol header or a trusted forwarding header may have set it. */
+  readonly peer: PeerAddress;
+
+  /** Begins reading. Called once; before it nothing is handed to anyone. */
+  start(sink: ByteSink): void;
+
+  /**
+   * Hands bytes to the kernel.
+   *
+   * Returns true when all of them were taken, so the buffer can be used again at once. Returns false when the stream keeps
+   * `chunks` until `sink.onWritten`; until then no other write may be made and the bytes must not change.
+   * Errors end in `sink.onClosed`, never in a throw.
+   */
+  write(chunk: Uint8Array): boolean;
+
+  /** As `write`, for several buffers in order. */
+  writeMany(chunks: Uint8Array[]): boolean;
+
+  /** Stops reading until `resume`, so that the peer feels back-pressure. Both may be called repeatedly. */
+  pause(): void;
+  resume(): void;
+
+  /** Sends what was written, then closes. `sink.onClosed` follows. */
+  end(): void;
+
+  /** Closes at once; unsent bytes are lost. `sink.onClosed` follows unless it already came. */
+  destroy(): void;
+}
+
+export interface ByteSink {
+  /** `bytes[start..end)` arrived. Valid only during the call. */
+  onBytes(bytes: Buffer, start: number, end: number): void;
+  /** The write that returned false is complete. */
+  onWritten(): void;
+  /** The stream is gone, once. `error` is undefined when the peer closed in order. */
+  onClosed(error?: Error): void;
+}
+
+export interface PeerAddress {
+  /** IPv4 or IPv6 literal without zone; empty for a Unix socket */
+  readonly address: string;
+  readonly port: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/** What a listener hands up: one accepted stream. */
+export type AcceptStream = (stream: ByteStream) => void;
+
+/** A bound listening endpoint. */
+export interface Listener {
+  readonly name: string;
+  /** What it is bound to; the real port where 0 was asked for. `path` for a Unix socket. */
+  readonly bound: { readonly address: string; readonly port: number } | { readonly path: string };
+  /** Stops accepting. Streams already handed up live on. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,40 @@
+// `npm test`: installs, builds, runs every compiled *.test.js with node:test, and says which tests were left out for want
+// of a program. Arguments select files by a part of their path: `npm test -- topic-tree`.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { build, root } from './build.mjs';
+
+build();
+
+const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const files = readdirSync(join(root, 'dist'), { recursive: true })
+  .filter((file) => file.endsWith('.test.js'))
+  .map((file) => join(root, 'dist', file))
+  .filter((file) => wanted.length === 0 || wanted.some((part) => relative(root, file).includes(part)))
+  .sort();
+if (files.length === 0) {
+  console.error(`no test file matches ${wanted.join(' ')}`);
+  process.exit(1);
+}
+
+const notes = mkdtempSync(join(tmpdir(), 'dunlin-test-'));
+const child = spawn(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=2', ...process.argv.slice(2).filter((a) => a.startsWith('--')), ...files], {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, DUNLIN_LEFT_OUT: join(notes, 'left-out') },
+});
+child.on('exit', (code, signal) => {
+  let left = [];
+  try {
+    left = [...new Set(readFileSync(join(notes, 'left-out'), 'utf8').trim().split('\n'))];
+  } catch {}
+  rmSync(notes, { recursive: true, force: true });
+  if (left.length > 0) console.log(`left out for want of a program:\n${left.map((line) => `  ${line}`).join('\n')}`);
+  if (left.length > 0 && process.env.DUNLIN_LEAVE_NOTHING_OUT) {
+    console.error('tests were left out, which this run forbids');
+    process.exit(1);
+  }
+  process.exit(signal ? 1 : (code ?? 1));
+});
