@@ -14,7 +14,11 @@ export class ProtocolFailure extends Error {
    * @param field        what was wrong, naming the field and what was found, as the log line and the reason string say it
    */
   constructor(
-    readonly reasonCode: DisconnectReasonCode | typeof ReasonCode.UnsupportedProtocolVersion | typeof ReasonCode.ClientIdentifierNotValid | typeof ReasonCode.BadAuthenticationMethod,
+    readonly reasonCode:
+      | DisconnectReasonCode
+      | typeof ReasonCode.UnsupportedProtocolVersion
+      | typeof ReasonCode.ClientIdentifierNotValid
+      | typeof ReasonCode.BadAuthenticationMethod,
     readonly requirement: string,
     readonly field: string,
   ) {

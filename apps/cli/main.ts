@@ -1,0 +1,93 @@
+/**
+ * The command `dunlin`: finds the sub-command and hands it the rest of the arguments. Without one it is the broker.
+ *
+ * Returns  the exit code: 0 done, 1 the world refused (port in use), 2 the caller is wrong (arguments, configuration).
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { formatProblem, formatReference, loadConfig } from '../../src/config/index.js';
+import { serve } from './serve.js';
+
+const help = `dunlin: MQTT broker for 3.1, 3.1.1 and 5.0
+
+Usage: dunlin [-c FILE] [-p PORT] [-v | -q] [-d]    runs the broker
+       dunlin pub | sub | rr | bench [OPTIONS]      clients; --help after each tells more
+       dunlin config check FILE                     names every problem of a configuration file
+       dunlin config reference                      prints all settings
+
+  -c, --config-file FILE  configuration; without it ./dunlin.yaml when there is one, else built-in defaults
+  -p, --port PORT         listens on this port of 127.0.0.1, anonymous clients allowed; adds to the listeners of -c,
+                          without -c it is the only one; may be repeated
+  -v, --verbose           logs at level debug
+  -q, --quiet             logs nothing
+  -d, --daemon            runs in the background once the listeners are open
+      --test-config       checks the configuration and exits
+  -h, --help              this text
+      --version           prints the version
+`;
+
+type Command = (args: string[]) => Promise<number>;
+
+// Loaded when asked for: the broker starts without reading the clients.
+const commands: Record<string, () => Promise<Command>> = {
+  pub: async () => (await import('./pub.js')).runPub,
+  sub: async () => (await import('./sub.js')).runSub,
+  rr: async () => (await import('./rr.js')).runRr,
+  bench: async () => (await import('./bench.js')).runBench,
+  config: async () => runConfig,
+};
+
+export async function main(args: string[]): Promise<number> {
+  const [first = ''] = args;
+  if (first === '-h' || first === '--help' || first === 'help') {
+    process.stdout.write(help);
+    return 0;
+  }
+  if (first === '--version') {
+    process.stdout.write(`dunlin ${packageVersion()}\n`);
+    return 0;
+  }
+  if (first === '' || first.startsWith('-')) return serve(args);
+  if (!Object.hasOwn(commands, first)) {
+    process.stderr.write(
+      `dunlin: unknown command ${JSON.stringify(first)}; there are ${Object.keys(commands).join(', ')}; see dunlin --help\n`,
+    );
+    return 2;
+  }
+  const command = await commands[first]!();
+  return command(args.slice(1));
+}
+
+async function runConfig([action, file, ...rest]: string[]): Promise<number> {
+  if (action === 'reference' && file === undefined) {
+    process.stdout.write(formatReference());
+    return 0;
+  }
+  if (action !== 'check' || file === undefined || rest.length > 0) {
+    process.stderr.write('dunlin: use `dunlin config check FILE` or `dunlin config reference`\n');
+    return 2;
+  }
+  const { problems } = loadConfig(file);
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  if (problems.length > 0) return 2;
+  process.stdout.write(`${file}: no problems\n`);
+  return 0;
+}
+
+/** The version of the package this file belongs to, wherever it was installed or built. */
+function packageVersion(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    const found = readPackage(join(folder, 'package.json'));
+    if (found?.name === 'dunlin') return found.version;
+    if (folder === dirname(folder)) throw new Error('dunlin: its package.json is missing; the installation is damaged');
+  }
+}
+
+function readPackage(file: string): { name: string; version: string } | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

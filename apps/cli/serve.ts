@@ -1,0 +1,278 @@
+/**
+ * Runs the broker as a process: arguments, configuration, signals, exit code.
+ *
+ * SIGINT, SIGTERM  stop in order; a second one stops at once.
+ * SIGHUP           reads the configuration again; changes what can change while running and names what needs a restart.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { type AdjustableLogger, type Broker, createBroker, createLogger } from '../../src/broker/index.js';
+import {
+  addressesOverlap,
+  type Config,
+  defaultConfig,
+  diffConfig,
+  formatProblem,
+  isLoopback,
+  type ListenerConfig,
+  loadConfig,
+  resolveConfig,
+} from '../../src/config/index.js';
+
+const DEFAULT_FILE = './dunlin.yaml';
+/** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
+const BACKGROUND = 'DUNLIN_BACKGROUND';
+const STOP_SECONDS_MAX = 30;
+
+interface ServeOptions {
+  file: string | undefined;
+  ports: number[];
+  level: 'debug' | 'none' | undefined;
+  daemon: boolean;
+  testConfig: boolean;
+}
+
+/** Something a person has to mend before the broker can run. */
+class Refusal extends Error {
+  constructor(
+    message: string,
+    readonly exitCode: 1 | 2,
+  ) {
+    super(message);
+  }
+}
+
+export async function serve(args: string[]): Promise<number> {
+  try {
+    const options = parseArguments(args);
+    if (options.daemon) return await runInBackground(args);
+    const config = effectiveConfig(options);
+    if (options.testConfig) {
+      process.stdout.write(`${options.file ?? 'built-in settings'}: no problems\n`);
+      return 0;
+    }
+    return await run(config, options);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (process.env[BACKGROUND] !== undefined && process.connected) {
+      process.send?.({ refusal: error.message, exitCode: error.exitCode });
+      process.disconnect();
+    } else process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+function parseArguments(args: string[]): ServeOptions {
+  const options: ServeOptions = { file: undefined, ports: [], level: undefined, daemon: false, testConfig: false };
+  for (let i = 0; i < args.length; i++) {
+    const argument = args[i]!;
+    const value = (what: string) => {
+      const given = args[++i];
+      if (given === undefined) throw new Refusal(`dunlin: ${argument} needs ${what}`, 2);
+      return given;
+    };
+    switch (argument) {
+      case '-c':
+      case '--config-file':
+        options.file = value('a file');
+        break;
+      case '-p':
+      case '--port':
+        options.ports.push(parsePort(value('a port')));
+        break;
+      case '-v':
+      case '--verbose':
+        options.level ??= 'debug';
+        break;
+      case '-q':
+      case '--quiet':
+        options.level = 'none';
+        break;
+      case '-d':
+      case '--daemon':
+        options.daemon = true;
+        break;
+      case '--test-config':
+        options.testConfig = true;
+        break;
+      default:
+        throw new Refusal(`dunlin: unknown argument ${JSON.stringify(argument)}; see dunlin --help`, 2);
+    }
+  }
+  if (options.file === undefined && options.ports.length === 0 && existsSync(DEFAULT_FILE)) options.file = DEFAULT_FILE;
+  return options;
+}
+
+function parsePort(given: string): number {
+  const port = Number(given);
+  if (/^\d{1,5}$/.test(given) && port <= 65535) return port;
+  throw new Refusal(`dunlin: -p: found ${JSON.stringify(given)}, allowed is a port from 0 to 65535`, 2);
+}
+
+/** The file or the defaults, with what the command line says on top. */
+function effectiveConfig({ file, ports, level }: ServeOptions): Config {
+  let config = defaultConfig();
+  if (file !== undefined) {
+    const loaded = loadConfig(file);
+    if (loaded.config === undefined) throw new Refusal(loaded.problems.map(formatProblem).join('\n'), 2);
+    config = loaded.config;
+  } else if (ports.length > 0) config = { ...config, listeners: [] };
+  for (const port of ports)
+    config = { ...config, listeners: [...config.listeners, listenerOnPort(port, config.listeners)] };
+  return level === undefined ? config : { ...config, log: { ...config.log, level } };
+}
+
+function listenerOnPort(port: number, others: readonly ListenerConfig[]): ListenerConfig {
+  const [listener] = resolveConfig({ listeners: [{ name: `port-${port}`, port, allowAnonymous: true }] }).listeners;
+  const taken = others.find(
+    (other) =>
+      other.name === listener!.name ||
+      (other.unixPath === undefined &&
+        port !== 0 &&
+        other.port === port &&
+        addressesOverlap(other.host, listener!.host)),
+  );
+  if (taken !== undefined)
+    throw new Refusal(`dunlin: -p ${port}: listener ${taken.name} already has this port or name`, 2);
+  return listener!;
+}
+
+async function run(config: Config, options: ServeOptions): Promise<number> {
+  const logger = createLogger(config.log);
+  const broker = createBroker({ config, logger });
+  try {
+    await broker.start();
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    throw new Refusal(`dunlin: ${error.message}`, 1);
+  }
+  logger.information(
+    'broker.started',
+    `Dunlin runs with ${options.file === undefined ? 'built-in settings' : options.file}.`,
+    {
+      pid: process.pid,
+    },
+  );
+  announce(broker, config, logger);
+  if (process.env[BACKGROUND] !== undefined && process.connected) {
+    process.send?.({ started: true });
+    process.disconnect();
+  }
+  const signal = await untilStopped(config, options, logger);
+  logger.information('broker.stopping', `Stopping after ${signal}.`);
+  // Whatever keeps a connection from ending must not keep the process.
+  const deadline = setTimeout(() => process.exit(1), STOP_SECONDS_MAX * 1000).unref();
+  await broker.stop();
+  clearTimeout(deadline);
+  logger.information('broker.stopped', 'Stopped.');
+  return 0;
+}
+
+/** Every failure of the world that the broker words for people carries a stable code in capitals. */
+function isFault(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.name === 'Fault';
+}
+
+function announce(broker: Broker, config: Config, logger: AdjustableLogger): void {
+  for (const { name, address, port } of broker.listeners) {
+    const listener = config.listeners.find((candidate) => candidate.name === name);
+    if (listener === undefined) continue;
+    logger.information('listener.started', `Listening on ${listenerUrl(listener, address, port)}`, { listener: name });
+    if (listener.allowAnonymous && listener.unixPath === undefined && !isLoopback(listener.host))
+      logger.warning('listener.anonymous', 'Everyone who reaches this listener may connect without a user name.', {
+        listener: name,
+      });
+  }
+  if (config.listeners.length === 0) logger.warning('listener.none', 'No listener is configured; nobody can connect.');
+}
+
+export function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
+  const path = listener.protocol === 'ws' ? listener.path : '';
+  if (listener.unixPath !== undefined)
+    return `${listener.protocol}+unix:${listener.unixPath}${path === '' ? '' : `:${path}`}`;
+  const host = address ?? listener.host;
+  return `${listener.protocol}://${host.includes(':') ? `[${host}]` : host}:${port ?? listener.port}${path}`;
+}
+
+function untilStopped(started: Config, options: ServeOptions, logger: AdjustableLogger): Promise<NodeJS.Signals> {
+  let current = started;
+  // Signals alone do not keep a process: a broker without listeners would end at once.
+  const keepAlive = setInterval(() => {}, 2 ** 30);
+  const reload = () => {
+    current = applyReload(current, options, logger);
+  };
+  process.on('SIGHUP', reload);
+  return new Promise((resolve) => {
+    let stopping = false;
+    const stop = (signal: NodeJS.Signals) => {
+      if (stopping) process.exit(1);
+      stopping = true;
+      clearInterval(keepAlive);
+      process.off('SIGHUP', reload);
+      process.on('SIGHUP', () => {});
+      resolve(signal);
+    };
+    process.on('SIGINT', stop);
+    process.on('SIGTERM', stop);
+  });
+}
+
+/** Returns what is in force afterwards. A file with problems changes nothing. */
+function applyReload(current: Config, options: ServeOptions, logger: AdjustableLogger): Config {
+  if (options.file === undefined) {
+    logger.information(
+      'configuration.unchanged',
+      'Nothing to read again: the broker runs without a configuration file.',
+    );
+    return current;
+  }
+  let next: Config;
+  try {
+    next = effectiveConfig(options);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
+    return current;
+  }
+  const changes = diffConfig(current, next);
+  if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
+  let inForce = current;
+  for (const { key } of changes) {
+    if (key === 'log.level') {
+      logger.setLevel(next.log.level);
+      inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
+      logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
+    } else
+      logger.warning(
+        'configuration.needsRestart',
+        `${key} changed in ${options.file}; it takes effect after a restart.`,
+        { key },
+      );
+  }
+  return inForce;
+}
+
+/** Starts this command again without `-d`, apart from the terminal, and waits until it listens or says why not. */
+function runInBackground(args: string[]): Promise<number> {
+  const rest = args.filter((argument) => argument !== '-d' && argument !== '--daemon');
+  // Output that goes to a file stays with the process; a terminal does not outlive its user.
+  const output = (stream: NodeJS.WriteStream) => (stream.isTTY ? 'ignore' : 'inherit');
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...rest], {
+    detached: true,
+    stdio: ['ignore', output(process.stdout), output(process.stderr), 'ipc'],
+    env: { ...process.env, [BACKGROUND]: '1' },
+  });
+  return new Promise((resolve) => {
+    child.once('message', (word: { started?: true; refusal?: string; exitCode?: number }) => {
+      if (word.refusal !== undefined) process.stderr.write(`${word.refusal}\n`);
+      else process.stdout.write(`dunlin runs in the background as process ${child.pid}\n`);
+      child.disconnect();
+      child.unref();
+      resolve(word.exitCode ?? 0);
+    });
+    child.once('exit', (code) => {
+      process.stderr.write('dunlin: the background process ended before it listened\n');
+      resolve(code === 0 || code === null ? 1 : code);
+    });
+  });
+}

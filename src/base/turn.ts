@@ -1,0 +1,34 @@
+/**
+ * Runs once what was asked for during one turn of the event loop, after all its input was handled.
+ *
+ * Everything that a turn's input produced for a connection leaves in one write, so a connection asks once to be flushed and
+ * is called when the loop has no more ready sockets (Node's check phase). What asks again while flushing comes next turn.
+ */
+export interface Flushable {
+  flush(): void;
+}
+
+export class Turn {
+  private waiting: Flushable[] = [];
+  private running: Flushable[] = [];
+  private scheduled = false;
+  private readonly runAll = (): void => this.run();
+
+  /** Callers guard against asking twice in one turn. */
+  add(flushable: Flushable): void {
+    this.waiting.push(flushable);
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(this.runAll);
+  }
+
+  /** Flushes now; for tests and for shutting down. */
+  run(): void {
+    const batch = this.waiting;
+    this.waiting = this.running;
+    this.running = batch;
+    this.scheduled = false;
+    for (let index = 0; index < batch.length; index++) batch[index]!.flush();
+    batch.length = 0;
+  }
+}

@@ -1,0 +1,430 @@
+/**
+ * One broker node: makes the modules, joins them, listens, and takes it all down again.
+ */
+import { readFileSync } from 'node:fs';
+import type { Server as HttpServer } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
+import { type Config, type ConfigInput, type ListenerConfig, resolveConfig } from '../config/index.js';
+import {
+  Connection,
+  type ConnectionContext,
+  type ConnectionObserver,
+  type ListenerOptions,
+  OutboundTotals,
+} from '../connection/index.js';
+import { BrokerMetrics, SysTopics } from '../metrics/index.js';
+import { BuiltInPolicy, type Policy } from '../policy/index.js';
+import {
+  isValidTopicFilter,
+  Message,
+  type NewMessage,
+  type Properties,
+  type ProtocolVersion,
+  PublishRun,
+  PublishView,
+  type QoS,
+  ReasonCode,
+  reasonName,
+} from '../protocol/index.js';
+import { Router, Subscription } from '../router/index.js';
+import { Pressure, SessionRegistry } from '../session/index.js';
+import { acceptProxied, attachWebSocket, type ByteStream, type Listener, listenTcp, listenWebSocket, NodeStream } from '../transport/index.js';
+import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
+import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
+
+export interface BrokerOptions {
+  /** Settings as in the configuration file; what is left out has its default. */
+  readonly config?: Config | ConfigInput;
+  /** Writes nothing by default; `createLogger` writes as the command does. */
+  readonly logger?: Logger;
+  /** Decisions that the program takes itself; each one left out is taken as the configuration says. */
+  readonly policy?: Partial<Policy>;
+}
+
+export interface PublishOptions {
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  readonly properties?: Properties;
+}
+
+export interface AttachOptions {
+  /** Default `/mqtt` */
+  readonly path?: string;
+  /** Allowed values of Origin; empty (the default) allows every one. */
+  readonly origins?: readonly string[];
+  /** Default true: the HTTP server around it decides who reaches it. */
+  readonly allowAnonymous?: boolean;
+}
+
+/** Where a listener is bound; `port` is the real one where 0 was asked for. */
+export interface BoundListener {
+  readonly name: string;
+  readonly protocol: 'mqtt' | 'ws';
+  readonly address: string | undefined;
+  readonly port: number | undefined;
+  readonly path: string | undefined;
+}
+
+export interface Broker {
+  readonly listeners: readonly BoundListener[];
+  readonly metrics: Readonly<BrokerMetrics>;
+  /**
+   * Binds every listener.
+   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
+   */
+  start(): Promise<void>;
+  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
+  stop(): Promise<void>;
+  /**
+   * Publishes for the program.
+   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID.
+   */
+  publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
+  /**
+   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
+   * Errors: `Fault` TOPIC_FILTER_INVALID.
+   */
+  subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
+  /** Listens to events; returns what stops listening. */
+  on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
+  /** Serves MQTT over a stream that the program accepted itself. */
+  handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;
+  /** Serves MQTT over WebSocket on the program's own HTTP server. Returns what lets go of the server. */
+  attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
+  /** The clients connected now. */
+  clients(): ClientInfo[];
+  /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
+  disconnect(clientId: string): boolean;
+}
+
+/** How long `stop` waits for connections to take their last bytes, milliseconds. */
+const STOP_GRACE_MS = 1000;
+const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
+const packageVersion = (): string =>
+  (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+/**
+ * Makes a broker; `start` makes it listen.
+ * Errors  `ConfigError` naming every wrong key.
+ */
+export function createBroker(options: BrokerOptions = {}): Broker {
+  const input = (options.config ?? {}) as ConfigInput;
+  const config = resolveConfig(input, { authenticated: options.policy?.authenticate !== undefined });
+  return new BrokerNode(config, options.logger ?? silentLogger, options.policy ?? {});
+}
+
+class BrokerNode implements Broker, ConnectionObserver {
+  readonly metrics: BrokerMetrics;
+  private readonly events: EventHub;
+  private readonly context: ConnectionContext;
+  private readonly wheel: TimerWheel;
+  private readonly connections = new Set<Connection>();
+  private readonly bound: { listener: Listener; config: ListenerConfig }[] = [];
+  private readonly detachers = new Set<() => void>();
+  private sys: SysTopics | undefined;
+  private sysTimer: WheelTimer | undefined;
+  private localSubscribers = 0;
+  private running = false;
+
+  constructor(
+    private readonly config: Config,
+    private readonly log: Logger,
+    policy: Partial<Policy>,
+  ) {
+    const clock = systemClock;
+    const { limits } = config;
+    this.events = new EventHub(log);
+    this.metrics = new BrokerMetrics(clock.nowMs());
+    this.wheel = new TimerWheel(clock);
+    const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
+    const router = new Router({
+      strategy: config.sharedSubscriptions.strategy,
+      sharedQueueMessagesMax: limits.sharedQueueMessagesMax,
+      topicCacheEntriesMax: limits.topicCacheEntriesMax,
+      retainedMessagesMax: limits.retainedMessagesMax,
+      retainedBytesMax: limits.retainedBytesMax,
+      clock,
+      wheel: this.wheel,
+      onDropped: () => this.metrics.publishDropped++,
+    });
+    const sessions = new SessionRegistry(
+      { router, wheel: this.wheel, clock, limits, metrics: this.metrics, pressure },
+      (values) => this.publishWill(values),
+    );
+    this.context = {
+      clock,
+      nowMs: () => clock.nowMs(),
+      wheel: this.wheel,
+      turn: new Turn(),
+      run: new PublishRun(),
+      view: new PublishView(),
+      limits,
+      protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
+      metrics: this.metrics,
+      log,
+      policy: joinPolicies(policy, new BuiltInPolicy(config.users)),
+      router,
+      sessions,
+      pressure,
+      outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax),
+      observer: this,
+    };
+  }
+
+  get listeners(): BoundListener[] {
+    return this.bound.map(({ listener, config }) => ({
+      name: config.name,
+      protocol: config.protocol,
+      address: 'address' in listener.bound ? listener.bound.address : undefined,
+      port: 'port' in listener.bound ? listener.bound.port : undefined,
+      path: 'path' in listener.bound ? listener.bound.path : undefined,
+    }));
+  }
+
+  async start(): Promise<void> {
+    if (this.running) throw new Fault('BROKER_RUNNING', 'the broker is running already');
+    this.running = true;
+    this.wheel.start();
+    try {
+      for (const config of this.config.listeners) this.bound.push({ listener: await this.listen(config), config });
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.startSys();
+  }
+
+  async stop(): Promise<void> {
+    if (!this.running) return;
+    this.running = false;
+    if (this.sysTimer) this.wheel.disarm(this.sysTimer);
+    for (const detach of this.detachers) detach();
+    this.detachers.clear();
+    const listeners = this.bound.splice(0).map(({ listener }) => listener.close());
+    for (const connection of [...this.connections]) {
+      connection.discardWill = true; // the broker goes, not the client
+      connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
+    }
+    const deadline = Date.now() + STOP_GRACE_MS;
+    while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (const connection of [...this.connections]) connection.destroy();
+    await Promise.all(listeners);
+    this.wheel.stop();
+  }
+
+  publish(topicName: string, payload: Uint8Array | string, options: PublishOptions = {}): number {
+    const { qos = 0, retain = false, properties } = options;
+    return this.context.router.publishLocal({ topicName, payload, qos, retain, properties });
+  }
+
+  subscribe(topicFilter: string, handler: MessageHandler, options: { readonly qos?: QoS } = {}): () => void {
+    if (!isValidTopicFilter(topicFilter))
+      throw new Fault('TOPIC_FILTER_INVALID', `not a valid topic filter: ${JSON.stringify(topicFilter)}`);
+    const subscriber = new LocalSubscriber(`$local-${++this.localSubscribers}`, handler, this.log);
+    const { router } = this.context;
+    const subscription = new Subscription(subscriber, topicFilter, undefined, options.qos ?? 2, false, false, 0, undefined);
+    router.subscribe(subscription, undefined);
+    for (const message of [...router.retained.match(topicFilter)]) subscriber.hand(message, message.qos, true);
+    let active = true;
+    return () => {
+      if (active) router.unsubscribe(subscription);
+      active = false;
+    };
+  }
+
+  on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void {
+    return this.events.on(name, listener);
+  }
+
+  handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
+    this.accept(new NodeStream(stream), this.ownListener('handle', options.allowAnonymous ?? true), { connections: 0 });
+  }
+
+  attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {
+    const listener = this.ownListener('attached', options.allowAnonymous ?? true);
+    const count = { connections: 0 };
+    const detach = attachWebSocket(server, {
+      name: listener.name,
+      path: options.path ?? '/mqtt',
+      origins: options.origins ?? [],
+      packetBytesMax: this.config.limits.packetBytesMax,
+      log: this.log,
+      onStream: (stream) => this.accept(stream, listener, count),
+    });
+    this.detachers.add(detach);
+    return () => {
+      this.detachers.delete(detach);
+      detach();
+    };
+  }
+
+  clients(): ClientInfo[] {
+    const clients: ClientInfo[] = [];
+    for (const { client, session } of this.connections)
+      if (client !== undefined && session !== undefined) clients.push(client);
+    return clients;
+  }
+
+  disconnect(clientId: string): boolean {
+    const connection = this.context.sessions.get(clientId)?.connection;
+    if (connection === undefined) return false;
+    (connection as Connection).disconnect(ReasonCode.AdministrativeAction, 'disconnected by the administrator');
+    return true;
+  }
+
+  // ---- ConnectionObserver ----
+
+  connected(connection: Connection): void {
+    if (this.events.has('clientConnected')) this.events.emit('clientConnected', { client: connection.client! });
+  }
+
+  disconnected(connection: Connection, reasonCode: number): void {
+    this.log.information('client.disconnected', connection.endedBecause, connection.description);
+    if (!this.events.has('clientDisconnected')) return;
+    const known = reasonCode >= 0;
+    this.events.emit('clientDisconnected', {
+      client: connection.client!,
+      reasonCode: known ? reasonCode : undefined,
+      reason: known ? reasonName(reasonCode) : 'connection lost',
+    });
+  }
+
+  subscribed(connection: Connection, topicFilter: string, qos: QoS): void {
+    if (this.events.has('subscribed')) this.events.emit('subscribed', { client: connection.client!, topicFilter, qos });
+  }
+
+  unsubscribed(connection: Connection, topicFilter: string): void {
+    if (this.events.has('unsubscribed')) this.events.emit('unsubscribed', { client: connection.client!, topicFilter });
+  }
+
+  // ---- inside ----
+
+  private listen(config: ListenerConfig): Promise<Listener> {
+    const { name, backlog, connectionsMax, proxyProtocol } = config;
+    const where = config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
+    const options: ListenerOptions = {
+      name,
+      allowAnonymous: config.allowAnonymous,
+      connectionsMax,
+      protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+    };
+    const count = { connections: 0 };
+    const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
+    const handshakeTimeoutMs = this.config.limits.connectTimeoutSeconds * 1000;
+    if (config.protocol === 'ws')
+      return listenWebSocket({
+        name,
+        ...where,
+        backlog,
+        path: config.path,
+        origins: config.origins,
+        trustedProxies: config.trustedProxies,
+        packetBytesMax: this.config.limits.packetBytesMax,
+        proxyProtocol,
+        connectionsMax,
+        handshakeTimeoutMs,
+        log: this.log,
+        onStream,
+      });
+    return listenTcp({
+      name,
+      ...where,
+      backlog,
+      onStream:
+        proxyProtocol === 'off'
+          ? onStream
+          : (stream) => acceptProxied(stream, { name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.log }, onStream),
+    });
+  }
+
+  private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
+    const full = count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
+    if (full || !this.running) {
+      this.metrics.connectionsRefused++;
+      if (full) this.log.warning('connection.refused', 'as many connections are open as may be', { listener: listener.name });
+      stream.destroy();
+      return;
+    }
+    count.connections++;
+    const connection = new Connection(this.context, listener, stream, (closed) => {
+      count.connections--;
+      this.connections.delete(closed);
+      this.metrics.connections = this.connections.size;
+    });
+    this.connections.add(connection);
+    this.metrics.connections = this.connections.size;
+    this.metrics.connectionsTotal++;
+    connection.start();
+  }
+
+  /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
+  private ownListener(name: string, allowAnonymous: boolean): ListenerOptions {
+    return { name, allowAnonymous, connectionsMax: this.config.limits.connectionsMax, protocolVersions: [3, 4, 5] };
+  }
+
+  /** A will is a publish of its client like any other, only later. */
+  private publishWill(values: NewMessage): void {
+    const message = Message.create(values, this.context.nowMs());
+    const reasonCode = this.context.router.publish(message);
+    if (reasonCode >= 0x80) this.metrics.publishRefused++;
+  }
+
+  private startSys(): void {
+    const { intervalSeconds } = this.config.sys;
+    if (intervalSeconds === 0) return;
+    const { router, sessions, clock } = this.context;
+    const version = `dunlin version ${packageVersion()}`;
+    this.sys = new SysTopics(
+      this.metrics,
+      () => {
+        let storedMessages = router.retained.size;
+        let storedBytes = router.retained.bytes;
+        for (const session of sessions.values()) {
+          storedMessages += session.queuedMessages + session.inflightMessages;
+          storedBytes += session.queuedBytes;
+        }
+        return {
+          version,
+          subscriptions: router.subscriptionCount,
+          sharedSubscriptions: router.sharedGroupCount,
+          retainedMessages: router.retained.size,
+          storedMessages,
+          storedBytes,
+          heapBytes: process.memoryUsage().heapUsed,
+        };
+      },
+      (topicName, payload) => router.publishLocal({ topicName, payload, retain: true }),
+    );
+    const timer = new WheelTimer(() => {
+      this.sys!.update(clock.nowMs());
+      this.wheel.arm(timer, intervalSeconds * 1000);
+    });
+    this.sysTimer = timer;
+    this.sys.update(clock.nowMs());
+    this.wheel.arm(timer, intervalSeconds * 1000);
+  }
+}
+
+function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
+  const { redirect, serverReference } = config.protocol;
+  if (redirect === 'none') return undefined;
+  return { reasonCode: redirect === 'serverMoved' ? ReasonCode.ServerMoved : ReasonCode.UseAnotherServer, serverReference };
+}
+
+/** The program's answers where it gives them, the configuration's elsewhere. */
+function joinPolicies(given: Partial<Policy>, builtIn: Policy): Policy {
+  return {
+    authenticate: (request) => (given.authenticate ? given.authenticate(request) : builtIn.authenticate(request)),
+    beginExchange: (method, client) =>
+      given.beginExchange ? given.beginExchange(method, client) : builtIn.beginExchange(method, client),
+    authorizePublish: (client, topicName, qos, retain) =>
+      given.authorizePublish
+        ? given.authorizePublish(client, topicName, qos, retain)
+        : builtIn.authorizePublish(client, topicName, qos, retain),
+    authorizeSubscribe: (client, topicFilter, qos) =>
+      given.authorizeSubscribe
+        ? given.authorizeSubscribe(client, topicFilter, qos)
+        : builtIn.authorizeSubscribe(client, topicFilter, qos),
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * What an embedding program can watch. Listeners see facts after they happen and change nothing; one that throws is logged
+ * and disturbs nobody. An event without listeners costs a look-up.
+ */
+import type { Logger } from '../base/index.js';
+import type { ProtocolVersion, QoS } from '../protocol/index.js';
+
+export interface ClientInfo {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly protocolVersion: ProtocolVersion;
+  readonly listener: string;
+  /** empty for a Unix socket */
+  readonly address: string;
+}
+
+export interface BrokerEvents {
+  clientConnected: { readonly client: ClientInfo };
+  /** `reasonCode` is undefined when the connection just broke off. */
+  clientDisconnected: { readonly client: ClientInfo; readonly reasonCode: number | undefined; readonly reason: string };
+  subscribed: { readonly client: ClientInfo; readonly topicFilter: string; readonly qos: QoS };
+  unsubscribed: { readonly client: ClientInfo; readonly topicFilter: string };
+}
+
+export type BrokerEventName = keyof BrokerEvents;
+
+export class EventHub {
+  private readonly listeners = new Map<BrokerEventName, Set<(event: never) => void>>();
+
+  constructor(private readonly log: Logger) {}
+
+  /** Returns what stops listening. */
+  on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void {
+    const set = this.listeners.get(name) ?? new Set();
+    this.listeners.set(name, set);
+    set.add(listener);
+    return () => set.delete(listener);
+  }
+
+  has(name: BrokerEventName): boolean {
+    return (this.listeners.get(name)?.size ?? 0) > 0;
+  }
+
+  emit<Name extends BrokerEventName>(name: Name, event: BrokerEvents[Name]): void {
+    for (const listener of this.listeners.get(name) ?? []) {
+      try {
+        (listener as (event: BrokerEvents[Name]) => void)(event);
+      } catch (error) {
+        this.log.error('events.listener-failed', `a listener of ${name} threw: ${String(error)}`);
+      }
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/** A subscription of the embedding program: a client of the router like a session, without a connection. */
+import type { Logger } from '../base/index.js';
+import type { Message, Properties, PublishRun, QoS } from '../protocol/index.js';
+import type { Delivery, Subscriber } from '../router/index.js';
+
+/** An Application Message as a handler gets it. */
+export interface ReceivedMessage {
+  readonly topicName: string;
+  /** Belongs to the broker: copy it to keep or change it. */
+  readonly payload: Buffer;
+  readonly qos: QoS;
+  /** Set on a stored message that a new subscription receives. */
+  readonly retain: boolean;
+  readonly properties: Properties | undefined;
+  /** Client identifier of the publisher; undefined when the program or the broker published it. */
+  readonly publisherId: string | undefined;
+}
+
+export type MessageHandler = (message: ReceivedMessage) => void;
+
+export class LocalSubscriber implements Subscriber {
+  matchMark = 0;
+  matchIndex = 0;
+  readonly online = true;
+
+  constructor(
+    /** Not one a client can have: `$` and a number. */
+    readonly clientId: string,
+    private readonly handler: MessageHandler,
+    private readonly log: Logger,
+  ) {}
+
+  deliver(message: Message, delivery: Delivery): boolean {
+    const qos = Math.min(message.qos, delivery.qos) as QoS;
+    this.hand(message, qos, message.retain && delivery.retainAsPublished);
+    return true;
+  }
+
+  deliverRun(run: PublishRun): void {
+    for (const message of run.messages()) this.hand(message, 0, false);
+  }
+
+  hand(message: Message, qos: QoS, retain: boolean): void {
+    const { topicName, payload, properties, publisherId } = message;
+    try {
+      this.handler({ topicName, payload, qos, retain, properties, publisherId });
+    } catch (error) {
+      this.log.error('subscription.handler-failed', `a message handler threw: ${String(error)}`, { topicName });
+    }
+  }
+}

@@ -1,0 +1,14 @@
+export { addressesOverlap, isLoopback } from './address.js';
+export { type ConfigChange, diffConfig } from './diff.js';
+export {
+  defaultConfig,
+  type LoadedConfig,
+  loadConfig,
+  parseConfig,
+  type ResolveOptions,
+  resolveConfig,
+} from './load.js';
+export { ConfigError, formatProblem, type Problem } from './problem.js';
+export { formatReference } from './reference.js';
+export type { Config, ConfigInput, ListenerConfig, ListenerInput, UserConfig } from './schema.js';
+export type { ApplyClass } from './setting.js';

@@ -1,0 +1,630 @@
+/**
+ * One live MQTT connection: cuts packets out of the byte stream, hands each to its `on-…` module, gathers the answers, and
+ * is the only place that turns a broken protocol into CONNACK, DISCONNECT or a closed stream.
+ *
+ *   Opening ──CONNECT──▶ Authenticating ──▶ Connected ──▶ Closed
+ *        └──────────────(no exchange)────────▲
+ *
+ * Opening         nothing but CONNECT is accepted, for `connectTimeoutSeconds`
+ * Authenticating  a verdict is awaited (nothing is parsed meanwhile) or an exchange runs (only AUTH and DISCONNECT)
+ * Connected       a session is attached; `keepAlive` runs
+ * Closed          the stream is ending or gone; nothing more is parsed or sent
+ *
+ * Bytes of an incomplete packet, or those that came while parsing was suspended, are kept in `rest`; there is none otherwise.
+ */
+import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import {
+  connectVersion,
+  type DisconnectReasonCode,
+  decodeBody,
+  encodePacket,
+  type Message,
+  type Packet,
+  PacketType,
+  type Properties,
+  ProtocolFailure,
+  type ProtocolVersion,
+  type PublishRun,
+  type QoS,
+  ReasonCode,
+  readVariableByteInteger,
+  reasonName,
+  returnCodeOf,
+  variableByteIntegerIncomplete,
+  variableByteIntegerLength,
+  variableByteIntegerMalformed,
+} from '../protocol/index.js';
+import type { Client } from '../policy/index.js';
+import type { Delivery } from '../router/index.js';
+import type { HeldPublisher, Link, Session } from '../session/index.js';
+import type { ByteSink, ByteStream, PeerAddress } from '../transport/index.js';
+import { ConnectionState } from './connection-state.js';
+import type { ConnectionContext, ListenerOptions } from './context.js';
+import { onAuth, type EnhancedAuthentication } from './on-auth.js';
+import { onConnect } from './on-connect.js';
+import { onDisconnect } from './on-disconnect.js';
+import { onPublish, receiveRun } from './on-publish.js';
+import { onSubscribe } from './on-subscribe.js';
+import { onUnsubscribe } from './on-unsubscribe.js';
+import { Outbound } from './outbound.js';
+import { writePublish } from './publish-writer.js';
+import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
+
+/** A session stops taking from its queue, and publishers are held, while more than this waits for the socket, bytes. */
+const ROOM_BYTES = 1_048_576;
+/** A run from this length on is shared by reference when it has more than one receiver, bytes. */
+const SHARE_BYTES_MIN = 1024;
+/** First allocation for a large packet that has not come whole: it grows with what really arrives, bytes. */
+const REST_BYTES_FIRST = 16_384;
+
+export class Connection implements ByteSink, Link, HeldPublisher {
+  state: ConnectionState = ConnectionState.Opening;
+  version: ProtocolVersion = 4;
+  /** The wire form of 5.0 is used both ways. */
+  version5 = false;
+  /** A 3.x bridge: retain flags are kept, nothing comes back to it. */
+  bridge = false;
+  /** Reason Strings may be sent on acknowledgements [MQTT-3.1.2-29]. */
+  problemInformation = true;
+  packetBytesMax = Number.POSITIVE_INFINITY;
+  client: Client | undefined;
+  session: Session | undefined;
+  /** seconds, after negotiation; 0 is off */
+  keepAlive = 0;
+  connectedAtMs = 0;
+  aliases: AliasesToClient | undefined;
+  aliasesFromClient: AliasesFromClient | undefined;
+  authentication: EnhancedAuthentication | undefined;
+  /** Reason code of the DISCONNECT either side sent, for observers; -1 when the stream just ended. */
+  disconnectReason = -1;
+  /** The client said goodbye with 0x00: its will is not published. */
+  discardWill = false;
+  /** QoS 1 publishes of this turn, whose acknowledgements have not left. */
+  turnPublishes = 0;
+
+  readonly outbound: Outbound;
+  private readonly timer: WheelTimer;
+  private lastReceivedTick: number;
+  private rest: Buffer | undefined;
+  private restBytes = 0;
+  /** Length of the packet in `rest`, 0 while not known. */
+  private restNeeded = 0;
+  private flushing = false;
+  private starved = false;
+  private suspended = false;
+  private holds = 0;
+  private parsing = false;
+
+  constructor(
+    readonly context: ConnectionContext,
+    readonly listener: ListenerOptions,
+    private readonly stream: ByteStream,
+    private readonly closed: (connection: Connection) => void,
+  ) {
+    this.outbound = new Outbound(context.outboundTotals);
+    this.timer = new WheelTimer(() => this.onTimer());
+    this.lastReceivedTick = context.wheel.tick;
+  }
+
+  get peer(): PeerAddress {
+    return this.stream.peer;
+  }
+
+  start(): void {
+    this.context.wheel.arm(this.timer, this.context.limits.connectTimeoutSeconds * 1000);
+    this.stream.start(this);
+  }
+
+  // ---- bytes in ----
+
+  onBytes(bytes: Buffer, start: number, end: number): void {
+    const { context } = this;
+    context.metrics.bytesReceived += end - start;
+    this.lastReceivedTick = context.wheel.tick;
+    if (this.suspended || this.parsing) {
+      this.keep(bytes, start, end);
+      return;
+    }
+    this.parsing = true;
+    context.pressure.publisher = this;
+    try {
+      let at = start;
+      while (this.rest !== undefined && at < end && !this.suspended) at = this.completeRest(bytes, at, end);
+      if (this.rest === undefined) at = this.parse(bytes, at, end);
+      if (at < end && this.state !== ConnectionState.Closed) this.keep(bytes, at, end);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.parsing = false;
+      context.pressure.publisher = undefined;
+    }
+    if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
+  }
+
+  /** Handles every whole packet of `bytes[at..end)`; returns the position after the last of them. */
+  private parse(bytes: Buffer, start: number, end: number): number {
+    const { packetBytesMax } = this.context.limits;
+    let at = start;
+    while (at + 2 <= end && this.state !== ConnectionState.Closed) {
+      const header = bytes[at]!;
+      let length = bytes[at + 1]!;
+      let bodyStart = at + 2;
+      if (length >= 0x80) {
+        length = readVariableByteInteger(bytes, at + 1, end);
+        if (length === variableByteIntegerIncomplete) break;
+        if (length === variableByteIntegerMalformed)
+          throw new ProtocolFailure(ReasonCode.MalformedPacket, 'MQTT-1.5.5-1', 'Remaining Length is malformed');
+        bodyStart = at + 1 + variableByteIntegerLength(length);
+      }
+      const bodyEnd = bodyStart + length;
+      if (bodyEnd - at > packetBytesMax) this.refuseLarge(header, bodyEnd - at);
+      if (bodyEnd > end) break;
+      if (header === 0x30 && this.state === ConnectionState.Connected) {
+        at = receiveRun(this, bytes, at, bodyStart, bodyEnd, end);
+        continue;
+      }
+      this.context.metrics.packetsReceived++;
+      this.onPacket(header, bytes, bodyStart, bodyEnd);
+      at = bodyEnd;
+      if (this.suspended) break;
+    }
+    return at;
+  }
+
+  private refuseLarge(header: number, bytes: number): never {
+    if (this.state === ConnectionState.Opening && header >> 4 !== PacketType.Connect) throw notConnect(header);
+    throw new ProtocolFailure(
+      ReasonCode.PacketTooLarge,
+      'MQTT-3.2.2-15',
+      `packet of ${bytes} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
+    );
+  }
+
+  private onPacket(header: number, bytes: Buffer, start: number, end: number): void {
+    if (this.state !== ConnectionState.Connected) {
+      this.onEarlyPacket(header, bytes, start, end);
+      return;
+    }
+    const type = header >> 4;
+    const session = this.session!;
+    if (type === PacketType.Publish) {
+      onPublish(this, header, bytes, start, end);
+      return;
+    }
+    // The short form of an acknowledgement, by far the most common.
+    if (end - start === 2 && type >= PacketType.Puback && type <= PacketType.Pubcomp) {
+      const packetId = (bytes[start]! << 8) | bytes[start + 1]!;
+      if (packetId !== 0) {
+        if (header === 0x40) return session.puback(packetId);
+        if (header === 0x50) return session.pubrec(packetId, 0);
+        if (header === 0x62) return this.onPubrel(packetId);
+        if (header === 0x70) return session.pubcomp(packetId);
+      }
+    }
+    const packet = decodeBody(header, bytes, start, end, this.version, 'server');
+    switch (packet.type) {
+      case PacketType.Puback:
+        return session.puback(packet.packetId);
+      case PacketType.Pubrec:
+        return session.pubrec(packet.packetId, packet.reasonCode);
+      case PacketType.Pubrel:
+        return this.onPubrel(packet.packetId);
+      case PacketType.Pubcomp:
+        return session.pubcomp(packet.packetId);
+      case PacketType.Subscribe:
+        return onSubscribe(this, packet);
+      case PacketType.Unsubscribe:
+        return onUnsubscribe(this, packet);
+      case PacketType.Pingreq:
+        return this.send({ type: PacketType.Pingresp }); // [MQTT-3.12.4-1]
+      case PacketType.Disconnect:
+        return onDisconnect(this, packet);
+      case PacketType.Auth:
+        return onAuth(this, packet);
+      case PacketType.Connect:
+        // [MQTT-3.1.0-2] a second CONNECT is a protocol error
+        throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.0-2', 'second CONNECT');
+      default:
+        throw new ProtocolFailure(ReasonCode.ProtocolError, 'v5 §2.1.2', `packet type ${type} is not sent to a server`);
+    }
+  }
+
+  private onEarlyPacket(header: number, bytes: Buffer, start: number, end: number): void {
+    if (this.state === ConnectionState.Opening) {
+      if (header >> 4 !== PacketType.Connect) throw notConnect(header); // [MQTT-3.1.0-1]
+      const version = connectVersion(bytes, start, end);
+      if (version !== undefined) {
+        this.version = version;
+        this.version5 = version === 5;
+      }
+      const packet = decodeBody(header, bytes, start, end, this.version, 'server');
+      if (packet.type === PacketType.Connect) onConnect(this, packet);
+      return;
+    }
+    const packet = decodeBody(header, bytes, start, end, this.version, 'server');
+    if (packet.type === PacketType.Auth) onAuth(this, packet);
+    else if (packet.type === PacketType.Disconnect) this.end();
+    // [MQTT-3.1.2-30]
+    else throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
+  }
+
+  private onPubrel(packetId: number): void {
+    const found = this.session!.release(packetId);
+    // [MQTT-4.3.3-11]
+    if (found || !this.version5) this.acknowledge(0x70, packetId, ReasonCode.Success);
+    else this.acknowledge(0x70, packetId, ReasonCode.PacketIdentifierNotFound);
+  }
+
+  // ---- bytes kept ----
+
+  private keep(bytes: Buffer, start: number, end: number): void {
+    const added = end - start;
+    if (this.rest === undefined) {
+      this.restNeeded = 0;
+      this.restBytes = 0;
+      this.rest = Buffer.allocUnsafeSlow(Math.max(64, added));
+    } else if (this.restBytes + added > this.rest.length) this.growRest(this.restBytes + added);
+    bytes.copy(this.rest, this.restBytes, start, end);
+    this.restBytes += added;
+  }
+
+  private growRest(needed: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(this.rest!.length * 2, this.restNeeded || needed)));
+    this.rest!.copy(grown, 0, 0, this.restBytes);
+    this.rest = grown;
+  }
+
+  /** Adds to the packet in `rest` just what it lacks, and handles it when it is whole. Returns the position after. */
+  private completeRest(bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    while (this.restNeeded === 0 && at < end) {
+      this.keep(bytes, at, at + 1);
+      at++;
+      this.measureRest();
+    }
+    if (this.restNeeded === 0) return at;
+    const lacking = Math.min(this.restNeeded - this.restBytes, end - at);
+    if (lacking > 0) {
+      if (this.restBytes + lacking > this.rest!.length)
+        this.growRest(Math.min(this.restNeeded, Math.max(this.restBytes + lacking, REST_BYTES_FIRST)));
+      this.keep(bytes, at, at + lacking);
+      at += lacking;
+    }
+    this.parseRest();
+    return at;
+  }
+
+  /** Learns the length of the first packet in `rest` once its fixed header is there. */
+  private measureRest(): void {
+    if (this.restBytes < 2) return;
+    const length = readVariableByteInteger(this.rest!, 1, this.restBytes);
+    if (length === variableByteIntegerIncomplete) return;
+    if (length === variableByteIntegerMalformed)
+      throw new ProtocolFailure(ReasonCode.MalformedPacket, 'MQTT-1.5.5-1', 'Remaining Length is malformed');
+    this.restNeeded = 1 + variableByteIntegerLength(length) + length;
+    if (this.restNeeded > this.context.limits.packetBytesMax) this.refuseLarge(this.rest![0]!, this.restNeeded);
+  }
+
+  /** Handles what is whole in `rest` and keeps the remainder. */
+  private parseRest(): void {
+    const { rest, restBytes } = this;
+    if (rest === undefined || (this.restNeeded > 0 && restBytes < this.restNeeded)) return;
+    this.rest = undefined;
+    this.restBytes = 0;
+    this.restNeeded = 0;
+    const at = this.parse(rest, 0, restBytes);
+    if (at < restBytes && this.state !== ConnectionState.Closed) {
+      this.keep(rest, at, restBytes);
+      this.measureRest();
+    }
+  }
+
+  // ---- pausing ----
+
+  /** Stops parsing until `proceed`: an answer from elsewhere is awaited. What arrives meanwhile waits. */
+  suspend(): void {
+    this.suspended = true;
+    this.stream.pause();
+  }
+
+  proceed(): void {
+    this.suspended = false;
+    if (this.state === ConnectionState.Closed) return;
+    if (this.holds === 0) this.stream.resume();
+    if (this.rest === undefined || this.parsing) return;
+    this.parsing = true;
+    try {
+      this.measureRest();
+      this.parseRest();
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.parsing = false;
+    }
+  }
+
+  /** Not read until `release`, since a subscriber of what it publishes has fallen behind. Calls nest. */
+  hold(): void {
+    if (this.holds++ === 0) this.stream.pause();
+  }
+
+  release(): void {
+    if (this.holds > 0 && --this.holds === 0 && !this.suspended && this.state !== ConnectionState.Closed) this.stream.resume();
+  }
+
+  /** All connections together have more waiting than the memory limit: this publisher waits a tick. */
+  private yieldToReaders(): void {
+    this.hold();
+    const again = new WheelTimer(() => {
+      if (this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax / 2 && this.state !== ConnectionState.Closed)
+        this.context.wheel.arm(again, 1);
+      else this.release();
+    });
+    this.context.wheel.arm(again, 1);
+  }
+
+  // ---- bytes out ----
+
+  get hasRoom(): boolean {
+    if (this.outbound.bytes <= ROOM_BYTES) return true;
+    this.starved = true;
+    return false;
+  }
+
+  /** Asks for this turn's output to be sent when the turn ends. */
+  touch(): void {
+    if (this.flushing) return;
+    this.flushing = true;
+    this.context.turn.add(this);
+  }
+
+  flush(): void {
+    this.flushing = false;
+    this.turnPublishes = 0;
+    if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
+    const waiting = this.outbound.bytes;
+    if (this.outbound.flush(this.stream)) {
+      this.context.metrics.bytesSent += waiting;
+      this.refill();
+    }
+  }
+
+  onWritten(): void {
+    this.context.metrics.bytesSent += this.outbound.bytes;
+    this.outbound.completed();
+    this.flush();
+  }
+
+  private refill(): void {
+    if (!this.starved || this.state !== ConnectionState.Connected) return;
+    this.starved = false;
+    this.session!.pump();
+  }
+
+  publish(
+    message: Message,
+    qos: QoS,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    subscriptionIds: readonly number[] | undefined,
+  ): boolean {
+    const { metrics, limits } = this.context;
+    if (qos === 0 && this.outbound.bytes + message.bytes > limits.outboundBytesMax) return false;
+    if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0) return false;
+    metrics.packetsSent++;
+    metrics.publishSent++;
+    metrics.publishBytesSent += message.bodyEnd - message.propertiesEnd;
+    this.touch();
+    return true;
+  }
+
+  publishRun(run: PublishRun, delivery: Delivery): void {
+    const { metrics, limits } = this.context;
+    const { outbound, version5 } = this;
+    const length = run.length(version5);
+    if (outbound.bytes + length > limits.outboundBytesMax) {
+      metrics.publishDropped += run.count;
+      return;
+    }
+    // What each receiver words differently, or may find too large, goes message by message.
+    if (
+      (delivery.subscriptionIds !== undefined && version5) ||
+      this.aliases !== undefined ||
+      run.packetBytesMaxFor(version5) > this.packetBytesMax
+    ) {
+      for (const message of run.messages())
+        if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
+      return;
+    }
+    if (length > LARGE_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1)) outbound.reference(run.shared(version5));
+    else {
+      const at = outbound.reserve(length);
+      run.copyTo(version5, outbound.chunk!, at);
+    }
+    metrics.packetsSent += run.count;
+    metrics.publishSent += run.count;
+    metrics.publishBytesSent += run.payloadBytes;
+    this.touch();
+  }
+
+  pubrel(packetId: number, found: boolean): void {
+    this.acknowledge(0x62, packetId, found || !this.version5 ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound);
+  }
+
+  /** Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only. */
+  acknowledge(header: number, packetId: number, reasonCode: number): void {
+    const { outbound } = this;
+    if (reasonCode === 0 || !this.version5) {
+      let at = outbound.reserve(4);
+      const bytes = outbound.chunk!;
+      bytes[at++] = header;
+      bytes[at++] = 2;
+      bytes[at++] = packetId >>> 8;
+      bytes[at] = packetId & 0xff;
+    } else {
+      let at = outbound.reserve(5);
+      const bytes = outbound.chunk!;
+      bytes[at++] = header;
+      bytes[at++] = 3;
+      bytes[at++] = packetId >>> 8;
+      bytes[at++] = packetId & 0xff;
+      bytes[at] = reasonCode;
+    }
+    this.context.metrics.packetsSent++;
+    this.touch();
+  }
+
+  /**
+   * Sends a packet other than PUBLISH. Reason String and User Properties are left out where the client wants none
+   * [MQTT-3.1.2-29] or where the packet would be larger than it takes [MQTT-3.1.2-24]; a packet that is too large even so
+   * is not sent.
+   */
+  send(packet: Packet): void {
+    let bytes = encodePacket(packet, this.version);
+    const optional = 'properties' in packet ? packet.properties : undefined;
+    const informs = packet.type === PacketType.Connack || packet.type === PacketType.Disconnect;
+    if (optional !== undefined && (bytes.length > this.packetBytesMax || (!this.problemInformation && !informs))) {
+      const { reasonString: _reason, userProperties: _user, ...needed } = optional;
+      bytes = encodePacket({ ...packet, properties: needed } as Packet, this.version);
+    }
+    if (bytes.length > this.packetBytesMax) return;
+    const at = this.outbound.reserve(bytes.length);
+    bytes.copy(this.outbound.chunk!, at);
+    this.context.metrics.packetsSent++;
+    this.touch();
+  }
+
+  // ---- the end ----
+
+  /** Whatever handling a packet threw: a broken peer is told and logged, our own bug ends this connection alone. */
+  fail(error: unknown): void {
+    if (this.state === ConnectionState.Closed) return;
+    if (error instanceof ProtocolFailure) {
+      this.context.log.warning('connection.protocol-failure', error.message, {
+        ...this.description,
+        reasonCode: error.reasonCode,
+        requirement: error.requirement,
+      });
+      this.refuse(error.reasonCode, `${error.field} [${error.requirement}]`);
+      return;
+    }
+    this.context.log.error('connection.bug', error instanceof Error ? (error.stack ?? error.message) : String(error), this.description);
+    this.refuse(ReasonCode.UnspecifiedError, undefined);
+  }
+
+  /** Ends the connection with a reason: CONNACK before the handshake is done, DISCONNECT after, none for 3.x. */
+  refuse(reasonCode: number, reasonString: string | undefined, properties: Properties = {}): void {
+    if (this.state === ConnectionState.Closed) return;
+    const told: Properties = reasonString === undefined ? properties : { ...properties, reasonString };
+    this.disconnectReason = reasonCode;
+    if (this.state === ConnectionState.Connected) {
+      // [MQTT-3.14.0-1] only after a successful CONNACK; 3.x has no DISCONNECT from a server
+      if (this.version5) this.send({ type: PacketType.Disconnect, reasonCode, properties: told });
+    } else {
+      this.context.metrics.connectionsRefused++;
+      if (this.version5)
+        this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode, properties: told });
+      else {
+        const returnCode = returnCodeOf(reasonCode);
+        if (returnCode !== undefined) this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode: returnCode });
+      }
+    }
+    this.end();
+  }
+
+  /** Ends the connection with a DISCONNECT that the broker decides on. */
+  disconnect(reasonCode: DisconnectReasonCode, reasonString?: string): void {
+    this.refuse(reasonCode, reasonString);
+  }
+
+  takenOver(): void {
+    this.context.log.information('connection.taken-over', 'another connection took over the session', this.description);
+    this.refuse(ReasonCode.SessionTakenOver, 'another connection uses this client identifier');
+  }
+
+  /** Sends what waits and closes the stream; the session is let go at once. */
+  end(): void {
+    if (this.state === ConnectionState.Closed) return;
+    const wasConnected = this.state === ConnectionState.Connected;
+    this.state = ConnectionState.Closed;
+    this.context.wheel.disarm(this.timer);
+    this.flush();
+    // A peer that does not read gets no goodbye: what is under way would hold the connection open.
+    if (this.outbound.busy) this.stream.destroy();
+    else this.stream.end();
+    this.leave(wasConnected);
+  }
+
+  /** Closes the stream at once, whatever waits. */
+  destroy(): void {
+    this.stream.destroy();
+  }
+
+  onClosed(error?: Error): void {
+    if (this.state !== ConnectionState.Closed) {
+      const wasConnected = this.state === ConnectionState.Connected;
+      this.state = ConnectionState.Closed;
+      this.context.wheel.disarm(this.timer);
+      if (error !== undefined)
+        this.context.log.debug('connection.lost', error.message, this.description);
+      this.leave(wasConnected);
+    }
+    this.outbound.discard();
+    this.rest = undefined;
+    this.closed(this);
+  }
+
+  private leave(wasConnected: boolean): void {
+    const { session } = this;
+    this.rest = undefined;
+    if (session !== undefined) this.context.sessions.close(session, this, this.discardWill);
+    if (!wasConnected) return;
+    this.context.metrics.clientsConnected--;
+    this.context.observer.disconnected(this, this.disconnectReason);
+  }
+
+  // ---- time ----
+
+  /** Begins keep alive, from now on. */
+  startKeepAlive(): void {
+    this.context.wheel.disarm(this.timer);
+    if (this.keepAlive > 0) this.context.wheel.arm(this.timer, this.keepAlive * 1500); // [MQTT-3.1.2-22]
+  }
+
+  private onTimer(): void {
+    if (this.state === ConnectionState.Closed) return;
+    if (this.state !== ConnectionState.Connected) {
+      this.context.log.information('connection.connect-timeout', 'no complete CONNECT in time', this.description);
+      this.end();
+      return;
+    }
+    const { wheel } = this.context;
+    // While we do not read, silence is ours, not the client's.
+    const idleTicks = this.holds > 0 || this.suspended ? 0 : wheel.tick - this.lastReceivedTick;
+    const patience = wheel.ticksOf(this.keepAlive * 1500);
+    if (idleTicks < patience) {
+      wheel.armTicks(this.timer, patience - idleTicks);
+      return;
+    }
+    this.context.log.information('connection.keep-alive-timeout', `nothing received for 1.5 × ${this.keepAlive} s`, this.description);
+    this.refuse(ReasonCode.KeepAliveTimeout, `nothing received for 1.5 times the keep alive of ${this.keepAlive} s`);
+  }
+
+  get description(): { clientId?: string; peer: string; listener: string } {
+    const { address, port } = this.stream.peer;
+    const peer = address === '' ? 'local' : `${address}:${port}`;
+    return this.client === undefined
+      ? { peer, listener: this.listener.name }
+      : { clientId: this.client.clientId, peer, listener: this.listener.name };
+  }
+
+  /** Words for the end of this connection, as observers and logs show them. */
+  get endedBecause(): string {
+    return this.disconnectReason < 0 ? 'connection lost' : reasonName(this.disconnectReason);
+  }
+}
+
+function notConnect(header: number): ProtocolFailure {
+  return new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.0-1', `first packet is of type ${header >> 4}, not CONNECT`);
+}

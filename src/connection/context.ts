@@ -1,0 +1,60 @@
+import type { Clock, Limits, Logger, TimerWheel, Turn } from '../base/index.js';
+import type { BrokerMetrics } from '../metrics/index.js';
+import type { ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
+import type { Policy } from '../policy/index.js';
+import type { Router } from '../router/index.js';
+import type { Pressure, SessionRegistry } from '../session/index.js';
+import type { Connection } from './connection.js';
+import type { OutboundTotals } from './outbound.js';
+
+/** What 5.0 clients are told that the broker offers; everything is on by default. */
+export interface ProtocolOptions {
+  readonly maximumQoS: QoS;
+  readonly retain: boolean;
+  readonly wildcardSubscriptions: boolean;
+  readonly subscriptionIdentifiers: boolean;
+  readonly sharedSubscriptions: boolean;
+  /** Prefix of Response Information; empty for none */
+  readonly responseInformation: string;
+  /** Where clients are sent instead, and with which code; undefined to serve them here. */
+  readonly redirect: { readonly reasonCode: 0x9c | 0x9d; readonly serverReference: string } | undefined;
+}
+
+/** What the listener that accepted a connection decides for it. */
+export interface ListenerOptions {
+  readonly name: string;
+  readonly allowAnonymous: boolean;
+  readonly connectionsMax: number;
+  readonly protocolVersions: readonly ProtocolVersion[];
+}
+
+/** Told of clients as they come and go; observers see facts after they happen and change nothing. */
+export interface ConnectionObserver {
+  connected(connection: Connection): void;
+  disconnected(connection: Connection, reasonCode: number): void;
+  subscribed(connection: Connection, topicFilter: string, qos: QoS): void;
+  unsubscribed(connection: Connection, topicFilter: string): void;
+}
+
+/** Everything that connections of one broker share. */
+export interface ConnectionContext {
+  /** The run that is being received; one for all connections, since only one is parsed at a time. */
+  readonly run: PublishRun;
+  /** The PUBLISH that is being read, likewise. */
+  readonly view: PublishView;
+  readonly clock: Clock;
+  /** `clock.nowMs`, bound. */
+  readonly nowMs: () => number;
+  readonly wheel: TimerWheel;
+  readonly turn: Turn;
+  readonly limits: Limits;
+  readonly protocol: ProtocolOptions;
+  readonly metrics: BrokerMetrics;
+  readonly log: Logger;
+  readonly policy: Policy;
+  readonly router: Router;
+  readonly sessions: SessionRegistry;
+  readonly pressure: Pressure;
+  readonly outboundTotals: OutboundTotals;
+  readonly observer: ConnectionObserver;
+}

@@ -1,0 +1,226 @@
+/**
+ * CONNECT: what the broker can serve, who the client is, then its session and CONNACK (v5 §3.1.4).
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  type ConnectPacket,
+  isValidTopicName,
+  PacketType,
+  type Properties,
+  ProtocolFailure,
+  ReasonCode,
+  type Will,
+} from '../protocol/index.js';
+import type { Admission, Client } from '../policy/index.js';
+import type { SessionWill } from '../session/index.js';
+import type { Connection } from './connection.js';
+import { ConnectionState } from './connection-state.js';
+import { takeStep } from './on-auth.js';
+import { AliasesToClient } from './topic-aliases.js';
+
+export function onConnect(connection: Connection, packet: ConnectPacket): void {
+  const { context, listener } = connection;
+  const { limits, protocol, policy } = context;
+  const properties = packet.properties ?? {};
+  connection.version = packet.protocolVersion;
+  connection.version5 = packet.protocolVersion === 5;
+  connection.bridge = packet.bridge;
+  connection.packetBytesMax = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+  connection.problemInformation = properties.requestProblemInformation !== 0;
+
+  if (!listener.protocolVersions.includes(packet.protocolVersion))
+    return connection.refuse(ReasonCode.UnsupportedProtocolVersion, `listener ${listener.name} does not take this protocol version`);
+  if (protocol.redirect !== undefined) {
+    const { reasonCode, serverReference } = protocol.redirect;
+    return connection.refuse(reasonCode, undefined, { serverReference });
+  }
+  if (context.metrics.clientsConnected >= limits.connectionsMax) {
+    context.log.warning('connection.refused', 'as many clients are connected as may be', connection.description);
+    return connection.refuse(ReasonCode.QuotaExceeded, 'the broker serves as many clients as it may');
+  }
+  if (packet.clientId === '' && !connection.version5 && !packet.cleanStart)
+    // [MQTT3-3.1.3-8]
+    throw new ProtocolFailure(ReasonCode.ClientIdentifierNotValid, 'MQTT3-3.1.3-8', 'CONNECT Client Identifier is empty with Clean Session 0');
+  if (packet.clientId === '' && packet.protocolVersion === 3)
+    throw new ProtocolFailure(ReasonCode.ClientIdentifierNotValid, 'MQTT 3.1 §3.1', 'CONNECT Client Identifier is empty');
+  if (Buffer.byteLength(packet.clientId) > limits.clientIdBytesMax)
+    throw new ProtocolFailure(
+      ReasonCode.ClientIdentifierNotValid,
+      'MQTT-3.1.3-8',
+      `CONNECT Client Identifier is longer than ${limits.clientIdBytesMax} bytes`,
+    );
+  const will = packet.will;
+  if (will !== undefined && refuseWill(connection, will)) return;
+
+  const clientId = packet.clientId === '' ? assignClientId(connection) : packet.clientId;
+  const client: Client = {
+    clientId,
+    username: packet.username,
+    protocolVersion: packet.protocolVersion,
+    listener: listener.name,
+    address: connection.peer.address,
+  };
+  connection.client = client;
+  const assigned = packet.clientId === '';
+
+  const method = properties.authenticationMethod;
+  if (method !== undefined) {
+    const exchange = policy.beginExchange(method, client);
+    // [MQTT-4.12.0-1]
+    if (exchange === undefined)
+      return connection.refuse(ReasonCode.BadAuthenticationMethod, `authentication method ${JSON.stringify(method)} is not offered`);
+    connection.state = ConnectionState.Authenticating;
+    connection.authentication = {
+      method,
+      exchange,
+      admitted: (username, data) => {
+        connection.client = { ...client, username };
+        admit(connection, packet, assigned, data);
+      },
+    };
+    takeStep(connection, connection.authentication, properties.authenticationData);
+    return;
+  }
+
+  const verdict = policy.authenticate({ ...client, password: packet.password, allowAnonymous: listener.allowAnonymous });
+  if (!(verdict instanceof Promise)) return decide(connection, packet, assigned, verdict);
+  connection.state = ConnectionState.Authenticating;
+  connection.suspend();
+  verdict.then(
+    (admission) => {
+      if (connection.state === ConnectionState.Closed) return;
+      decide(connection, packet, assigned, admission);
+      connection.proceed();
+    },
+    (error: unknown) => {
+      // A source that fails lets nobody in.
+      context.log.error('authentication.failed', String(error), connection.description);
+      connection.refuse(ReasonCode.ServerUnavailable, 'authentication is not available');
+    },
+  );
+}
+
+function decide(connection: Connection, packet: ConnectPacket, assigned: boolean, admission: Admission): void {
+  if (admission.reasonCode === ReasonCode.Success) return admit(connection, packet, assigned, undefined);
+  connection.context.log.warning('connection.refused', 'authentication refused the client', {
+    ...connection.description,
+    reasonCode: admission.reasonCode,
+    ...(packet.username === undefined ? {} : { username: packet.username }),
+  });
+  connection.refuse(admission.reasonCode, admission.reasonString);
+}
+
+/** Answers a will that cannot be kept; returns whether it did. */
+function refuseWill(connection: Connection, will: Will): boolean {
+  const { protocol, limits } = connection.context;
+  if (!isValidTopicName(will.topicName))
+    throw new ProtocolFailure(ReasonCode.TopicNameInvalid, 'v5 §3.1.3.3', `CONNECT Will Topic ${JSON.stringify(will.topicName.slice(0, 80))} is not a topic name`);
+  if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
+    connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
+    return true;
+  }
+  if (will.qos > protocol.maximumQoS) {
+    connection.refuse(ReasonCode.QoSNotSupported, 'the will asks for a QoS that is switched off'); // [MQTT-3.2.2-12]
+    return true;
+  }
+  if (will.retain && !protocol.retain) {
+    connection.refuse(ReasonCode.RetainNotSupported, 'the will is retained, and retained messages are switched off'); // [MQTT-3.2.2-13]
+    return true;
+  }
+  return false;
+}
+
+/** [MQTT-3.1.3-6] [MQTT-3.2.2-16] an identifier that no session has */
+function assignClientId(connection: Connection): string {
+  for (;;) {
+    const clientId = `auto-${randomBytes(12).toString('base64url')}`;
+    if (connection.context.sessions.get(clientId) === undefined) return clientId;
+  }
+}
+
+function admit(connection: Connection, packet: ConnectPacket, assigned: boolean, authenticationData: Buffer | undefined): void {
+  const { context } = connection;
+  const { limits, metrics } = context;
+  const properties = packet.properties ?? {};
+  const { clientId } = connection.client!;
+  const asked = connection.version5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : limits.sessionExpirySecondsMax;
+  const expiryInterval = Math.min(asked, limits.sessionExpirySecondsMax);
+
+  const { keepAliveSecondsMax } = limits;
+  const keepAliveTooLong = packet.keepAlive > keepAliveSecondsMax || (packet.keepAlive === 0 && keepAliveSecondsMax < 65535);
+  // [MQTT-3.2.2-22]: 3.x clients cannot be told, so theirs stands
+  connection.keepAlive = connection.version5 && keepAliveTooLong ? keepAliveSecondsMax : packet.keepAlive;
+
+  const aliasMaximum = Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasMaximumToClients);
+  if (connection.version5 && aliasMaximum > 0) connection.aliases = new AliasesToClient(aliasMaximum); // [MQTT-3.1.2-27]
+
+  connection.state = ConnectionState.Connected;
+  const { session, sessionPresent } = context.sessions.open(
+    clientId,
+    packet.cleanStart,
+    expiryInterval,
+    willOf(packet.will, clientId),
+    connection,
+    properties.receiveMaximum ?? 65535,
+  );
+  connection.session = session;
+  connection.connectedAtMs = context.nowMs();
+  metrics.clientsConnected++;
+  if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;
+  connection.startKeepAlive();
+  // [MQTT-3.2.0-1] before anything else; 3.1 has no session present flag
+  connection.send({
+    type: PacketType.Connack,
+    sessionPresent: sessionPresent && connection.version !== 3,
+    reasonCode: ReasonCode.Success,
+    ...(connection.version5 ? { properties: connackProperties(connection, packet, asked, expiryInterval, assigned, authenticationData) } : {}),
+  });
+  context.log.information('client.connected', 'client connected', {
+    ...connection.description,
+    version: connection.version,
+    sessionPresent,
+  });
+  context.observer.connected(connection);
+  session.resume();
+}
+
+function willOf(will: Will | undefined, clientId: string): SessionWill | undefined {
+  if (will === undefined) return undefined;
+  const { topicName, payload, qos, retain, properties } = will;
+  return {
+    values: { topicName, payload, qos, retain, properties, publisherId: clientId },
+    delay: properties?.willDelayInterval ?? 0,
+  };
+}
+
+function connackProperties(
+  connection: Connection,
+  packet: ConnectPacket,
+  askedExpiry: number,
+  expiryInterval: number,
+  assigned: boolean,
+  authenticationData: Buffer | undefined,
+): Properties {
+  const { limits, protocol } = connection.context;
+  const properties: Properties = {
+    receiveMaximum: limits.receiveMaximum,
+    maximumPacketSize: limits.packetBytesMax,
+    topicAliasMaximum: limits.topicAliasMaximum,
+  };
+  if (expiryInterval !== askedExpiry) properties.sessionExpiryInterval = expiryInterval;
+  if (protocol.maximumQoS < 2) properties.maximumQoS = protocol.maximumQoS;
+  if (!protocol.retain) properties.retainAvailable = 0;
+  if (!protocol.wildcardSubscriptions) properties.wildcardSubscriptionAvailable = 0;
+  if (!protocol.subscriptionIdentifiers) properties.subscriptionIdentifierAvailable = 0;
+  if (!protocol.sharedSubscriptions) properties.sharedSubscriptionAvailable = 0;
+  if (assigned) properties.assignedClientIdentifier = connection.client!.clientId; // [MQTT-3.1.3-7]
+  if (connection.keepAlive !== packet.keepAlive) properties.serverKeepAlive = connection.keepAlive;
+  // [MQTT-3.1.2-28]
+  if (packet.properties?.requestResponseInformation === 1 && protocol.responseInformation !== '')
+    properties.responseInformation = `${protocol.responseInformation}${connection.client!.clientId}/`;
+  if (connection.authentication !== undefined) {
+    properties.authenticationMethod = connection.authentication.method; // [MQTT-4.12.0-5]
+    if (authenticationData !== undefined) properties.authenticationData = authenticationData;
+  }
+  return properties;
+}

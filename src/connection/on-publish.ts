@@ -1,0 +1,203 @@
+/**
+ * PUBLISH from a client. Two ways through:
+ *
+ * `receiveRun`  QoS 0, RETAIN 0, no properties: consecutive packets of one topic go on as one run of bytes, nothing is made
+ *               of them.
+ * `onPublish`   everything else: validate, resolve the alias, ask the policy, make the message, route it, acknowledge it.
+ */
+import {
+  isAscii,
+  isValidTopicName,
+  isValidUtf8,
+  Message,
+  malformed,
+  ProtocolFailure,
+  type PubackReasonCode,
+  type QoS,
+  ReasonCode,
+  readVariableByteInteger,
+  reasonName,
+  topicLevelCount,
+  variableByteIntegerLength,
+} from '../protocol/index.js';
+import type { TopicEntry } from '../router/index.js';
+import type { Connection } from './connection.js';
+import { AliasesFromClient } from './topic-aliases.js';
+
+/**
+ * Takes the plain QoS 0 PUBLISH at `bytes[start..bodyEnd)` and all like it that follow at once. `end` bounds the chunk.
+ * Returns the position after the last packet taken.
+ */
+export function receiveRun(
+  connection: Connection,
+  bytes: Buffer,
+  start: number,
+  bodyStart: number,
+  bodyEnd: number,
+  end: number,
+): number {
+  const { context, version5 } = connection;
+  const topicStart = bodyStart + 2;
+  const topicEnd = topicStart + ((bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!);
+  const payloadStart = version5 ? topicEnd + 1 : topicEnd;
+  // What is cut short, has properties or an alias for its topic is read the general way.
+  if (payloadStart > bodyEnd || topicEnd === topicStart || (version5 && bytes[topicEnd] !== 0)) {
+    context.metrics.packetsReceived++;
+    onPublish(connection, 0x30, bytes, bodyStart, bodyEnd);
+    return bodyEnd;
+  }
+  const entry = entryOf(connection, bytes, topicStart, topicEnd);
+  const topicBytes = topicEnd - topicStart;
+  const run = context.run;
+  run.begin(bytes, start, version5, topicBytes, connection.session!.clientId);
+  const { packetBytesMax } = context.limits;
+  let count = 1;
+  let largest = bodyEnd - start;
+  let payloadBytes = bodyEnd - payloadStart;
+  let at = bodyEnd;
+  while (at + 2 <= end && bytes[at] === 0x30) {
+    let length = bytes[at + 1]!;
+    let body = at + 2;
+    if (length >= 0x80) {
+      length = readVariableByteInteger(bytes, at + 1, end);
+      if (length < 0) break;
+      body = at + 1 + variableByteIntegerLength(length);
+    }
+    const next = body + length;
+    if (next > end || next - at > packetBytesMax || length < payloadStart - bodyStart) break;
+    let same = bodyStart;
+    let other = body;
+    while (same < topicEnd && bytes[same] === bytes[other]) {
+      same++;
+      other++;
+    }
+    if (same !== topicEnd || (version5 && bytes[other] !== 0)) break;
+    count++;
+    payloadBytes += length - (payloadStart - bodyStart);
+    if (next - at > largest) largest = next - at;
+    at = next;
+  }
+  const { metrics } = context;
+  metrics.packetsReceived += count;
+  metrics.publishReceived += count;
+  metrics.publishBytesReceived += payloadBytes;
+  if (verdictOn(connection, entry, 0, false) !== ReasonCode.Success) {
+    metrics.publishRefused += count;
+    return at;
+  }
+  if (entry.deliveries.length + entry.groups.length > 0) {
+    run.end = at;
+    run.count = count;
+    run.packetBytesMax = largest;
+    run.payloadBytes = payloadBytes;
+    run.topicName = entry.topicName;
+    run.receivers = entry.deliveries.length;
+    context.router.publishRun(run, entry);
+    run.release();
+  }
+  return at;
+}
+
+/** Handles one PUBLISH of any kind. `header` is the first byte, `bytes[start..end)` the body. */
+export function onPublish(connection: Connection, header: number, bytes: Buffer, start: number, end: number): void {
+  const { context } = connection;
+  const { view, metrics, protocol } = context;
+  const session = connection.session!;
+  view.read(header, bytes, start, end, connection.version);
+  metrics.publishReceived++;
+  metrics.publishBytesReceived += view.payloadEnd - view.payloadStart;
+  const { qos, packetId } = view;
+  if (qos > protocol.maximumQoS)
+    throw new ProtocolFailure(ReasonCode.QoSNotSupported, 'MQTT-3.2.2-11', `PUBLISH QoS ${qos} is above the maximum of ${protocol.maximumQoS}`);
+  if (view.retain && !protocol.retain)
+    throw new ProtocolFailure(ReasonCode.RetainNotSupported, 'MQTT-3.2.2-14', 'PUBLISH RETAIN is 1 and retained messages are off');
+
+  const entry = entryOfView(connection, bytes);
+  // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
+  if (qos === 2 && session.hasReceived(packetId)) {
+    connection.acknowledge(0x50, packetId, ReasonCode.Success);
+    return;
+  }
+  if (qos > 0) checkReceiveMaximum(connection);
+  let verdict = verdictOn(connection, entry, qos, view.retain);
+  if (verdict === ReasonCode.Success) {
+    const message = Message.fromView(view, bytes, entry.topicName, session.clientId, context.nowMs);
+    verdict = context.router.publish(message, entry);
+  }
+  if (verdict >= 0x80) metrics.publishRefused++;
+  if (qos === 0) return;
+  if (qos === 1) {
+    connection.turnPublishes++;
+    connection.acknowledge(0x40, packetId, verdict); // [MQTT-4.3.2-4]
+    return;
+  }
+  if (verdict < 0x80 || !connection.version5) session.noteReceived(packetId);
+  connection.acknowledge(0x50, packetId, verdict); // [MQTT-4.3.3-8]
+}
+
+/** [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. */
+function checkReceiveMaximum(connection: Connection): void {
+  if (!connection.version5) return;
+  const { receiveMaximum } = connection.context.limits;
+  if (connection.session!.receivedCount + connection.turnPublishes < receiveMaximum) return;
+  throw new ProtocolFailure(
+    ReasonCode.ReceiveMaximumExceeded,
+    'MQTT-3.3.4-7',
+    `more than the Receive Maximum of ${receiveMaximum} PUBLISH packets are unacknowledged`,
+  );
+}
+
+/** The entry of the view's topic name, or of the alias that stands for it; notes a new alias. */
+function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
+  const { view, router, limits } = connection.context;
+  const named = view.topicEnd > view.topicStart;
+  if (view.topicAlias === 0) return entryOf(connection, bytes, view.topicStart, view.topicEnd);
+  connection.aliasesFromClient ??= new AliasesFromClient(limits.topicAliasMaximum);
+  if (named) {
+    const entry = entryOf(connection, bytes, view.topicStart, view.topicEnd);
+    connection.aliasesFromClient.set(view.topicAlias, entry);
+    return entry;
+  }
+  const entry = connection.aliasesFromClient.get(view.topicAlias);
+  return router.current(entry) ? entry : router.resolve(entry.topicName);
+}
+
+/** The resolved entry of a topic name; a name not seen lately is validated first. */
+function entryOf(connection: Connection, bytes: Buffer, start: number, end: number): TopicEntry {
+  const { router, limits } = connection.context;
+  const found = router.findEntry(bytes, start, end);
+  if (found !== undefined) return found;
+  const ascii = isAscii(bytes, start, end);
+  if (!ascii && !isValidUtf8(bytes, start, end))
+    throw malformed(connection.version5 ? 'MQTT-3.3.2-1' : 'MQTT3-3.3.2-1', 'PUBLISH Topic Name is not well-formed UTF-8 without NUL');
+  const topicName = bytes.toString(ascii ? 'latin1' : 'utf8', start, end);
+  if (!isValidTopicName(topicName))
+    throw invalidTopicName(connection.version5 ? 'MQTT-3.3.2-2' : 'MQTT3-3.3.2-2', `${quoted(topicName)} holds a wildcard`);
+  if (end - start > limits.topicBytesMax)
+    throw invalidTopicName('v5 §3.3.2.1', `is of ${end - start} bytes, above the maximum of ${limits.topicBytesMax}`);
+  if (topicLevelCount(topicName) > limits.topicLevelsMax)
+    throw invalidTopicName('v5 §3.3.2.1', `has more than ${limits.topicLevelsMax} levels`);
+  return router.resolve(topicName);
+}
+
+function invalidTopicName(requirement: string, what: string): ProtocolFailure {
+  return new ProtocolFailure(ReasonCode.TopicNameInvalid, requirement, `PUBLISH Topic Name ${what}`);
+}
+
+/** Client text as log lines and reason strings show it: quoted, bounded. */
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
+
+function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: boolean): PubackReasonCode {
+  const { context } = connection;
+  const verdict = context.policy.authorizePublish(connection.client!, entry.topicName, qos, retain);
+  if (verdict >= 0x80) {
+    context.log.information('publish.refused', `publish refused: ${reasonName(verdict)}`, {
+      ...connection.description,
+      topicName: entry.topicName,
+      qos,
+    });
+  }
+  return verdict;
+}

@@ -1,0 +1,127 @@
+/**
+ * Bytes on their way to one client: gathered while a turn runs, handed to the stream in one write when it ends.
+ *
+ *   list (complete segments, in order)          chunk (being filled)
+ *   | view of a pooled chunk | shared bytes | … | used ........ free |
+ *
+ * Small packets are copied into pooled chunks, large payloads and shared runs go by reference. While the stream still has a
+ * write under way, new bytes gather behind it. An idle connection holds no buffer.
+ */
+import { giveChunk, LARGE_CHUNK_BYTES, takeChunk } from '../base/index.js';
+import type { ByteStream } from '../transport/index.js';
+
+/** What all connections together have waiting; above its limit publishers are paused. */
+export class OutboundTotals {
+  bytes = 0;
+
+  constructor(readonly bytesMax: number) {}
+}
+
+export class Outbound {
+  /** The chunk being filled; write to it only what `reserve` granted. */
+  chunk: Buffer | undefined;
+  private used = 0;
+  private list: Uint8Array[] | undefined;
+  private pooled: Buffer[] | undefined;
+  private waiting = 0;
+  private underWay = 0;
+  private sent: Buffer[] | undefined;
+
+  constructor(private readonly totals: OutboundTotals) {}
+
+  /** Bytes that the kernel has not taken. */
+  get bytes(): number {
+    return this.waiting + this.underWay;
+  }
+
+  /** Whether a write is under way that has not completed. */
+  get busy(): boolean {
+    return this.underWay > 0;
+  }
+
+  /** Makes room for `bytes` in `chunk` and returns where it begins. */
+  reserve(bytes: number): number {
+    if (this.chunk === undefined) this.chunk = takeChunk(bytes);
+    else if (this.used + bytes > this.chunk.length) {
+      this.seal();
+      this.chunk = takeChunk(Math.max(bytes, LARGE_CHUNK_BYTES));
+    }
+    const at = this.used;
+    this.used += bytes;
+    this.waiting += bytes;
+    this.totals.bytes += bytes;
+    return at;
+  }
+
+  /** Appends bytes that nobody changes, without copying them. */
+  reference(bytes: Uint8Array): void {
+    this.seal();
+    this.list ??= [];
+    this.list.push(bytes);
+    this.waiting += bytes.length;
+    this.totals.bytes += bytes.length;
+  }
+
+  /** Hands everything gathered to the stream. Returns true when nothing is left waiting. */
+  flush(stream: ByteStream): boolean {
+    if (this.underWay > 0) return false;
+    if (this.waiting === 0) return true;
+    const bytes = this.waiting;
+    if (this.list === undefined) {
+      const chunk = this.chunk!;
+      const taken = stream.write(this.used === chunk.length ? chunk : chunk.subarray(0, this.used));
+      this.chunk = undefined;
+      this.used = 0;
+      if (taken) giveChunk(chunk);
+      else this.sent = [chunk];
+      return this.submitted(taken, bytes);
+    }
+    this.seal();
+    const { list, pooled } = this;
+    this.list = undefined;
+    this.pooled = undefined;
+    const taken = list.length === 1 ? stream.write(list[0]!) : stream.writeMany(list);
+    if (!taken) this.sent = pooled;
+    else if (pooled) for (const chunk of pooled) giveChunk(chunk);
+    return this.submitted(taken, bytes);
+  }
+
+  /** The stream has completed the write under way. */
+  completed(): void {
+    if (this.sent) for (const chunk of this.sent) giveChunk(chunk);
+    this.sent = undefined;
+    this.totals.bytes -= this.underWay;
+    this.underWay = 0;
+  }
+
+  /** Gives up everything: the connection is gone. Chunks that the kernel may still read are left to the collector. */
+  discard(): void {
+    this.totals.bytes -= this.waiting + this.underWay;
+    this.waiting = 0;
+    this.underWay = 0;
+    this.chunk = undefined;
+    this.used = 0;
+    this.list = undefined;
+    this.pooled = undefined;
+    this.sent = undefined;
+  }
+
+  private submitted(taken: boolean, bytes: number): boolean {
+    this.waiting = 0;
+    if (taken) this.totals.bytes -= bytes;
+    else this.underWay = bytes;
+    return taken;
+  }
+
+  /** Moves what is in the chunk to the list. */
+  private seal(): void {
+    const { chunk } = this;
+    if (chunk === undefined) return;
+    this.list ??= [];
+    this.list.push(chunk.subarray(0, this.used));
+    this.pooled ??= [];
+    this.pooled.push(chunk);
+    this.chunk = undefined;
+    this.used = 0;
+  }
+}

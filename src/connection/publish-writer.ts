@@ -1,0 +1,101 @@
+/**
+ * Encodes PUBLISH packets for one client's version into its outbound buffer: identifiers, expiry that is left, subscription
+ * identifiers and topic aliases are written here, everything else is copied from the message.
+ */
+import { copyBytes } from '../base/index.js';
+import { type Message, type QoS, variableByteIntegerLength, writeVariableByteInteger } from '../protocol/index.js';
+import type { Outbound } from './outbound.js';
+import type { AliasesToClient } from './topic-aliases.js';
+
+/** Payloads from this size on go by reference instead of being copied. */
+const REFERENCE_BYTES_MIN = 8192;
+
+/** Subscription Identifier, Message Expiry Interval, Topic Alias. */
+const SUBSCRIPTION_ID = 0x0b;
+const MESSAGE_EXPIRY = 0x02;
+const TOPIC_ALIAS = 0x23;
+
+export interface PublishTarget {
+  readonly outbound: Outbound;
+  readonly version5: boolean;
+  /** Maximum Packet Size of the client; Infinity when it set none */
+  readonly packetBytesMax: number;
+  readonly aliases: AliasesToClient | undefined;
+}
+
+/**
+ * Writes one PUBLISH. Returns its length in bytes, or 0 when it is larger than the client takes [MQTT-3.1.2-24].
+ * `nowMs` is used for messages that expire only.
+ */
+export function writePublish(
+  target: PublishTarget,
+  message: Message,
+  qos: QoS,
+  retain: boolean,
+  dup: boolean,
+  packetId: number,
+  subscriptionIds: readonly number[] | undefined,
+  nowMs: () => number,
+): number {
+  const { body, topicStart, topicEnd, propertiesEnd, bodyEnd } = message;
+  const payloadBytes = bodyEnd - propertiesEnd;
+  let topicBytes = topicEnd - topicStart;
+  let propertyBytes = 0;
+  let alias = 0;
+  let length = 2 + payloadBytes + (qos > 0 ? 2 : 0);
+  if (target.version5) {
+    propertyBytes = propertiesEnd - topicEnd;
+    if (message.expiresAtMs !== 0) propertyBytes += 5;
+    if (subscriptionIds !== undefined)
+      for (const id of subscriptionIds) propertyBytes += 1 + variableByteIntegerLength(id);
+    if (target.aliases !== undefined) {
+      alias = target.aliases.peek(message.topicName);
+      if (alias !== 0) {
+        propertyBytes += 3;
+        if (target.aliases.isSet(alias)) topicBytes = 0;
+      }
+    }
+    length += variableByteIntegerLength(propertyBytes) + propertyBytes;
+  }
+  length += topicBytes;
+  const total = 1 + variableByteIntegerLength(length) + length;
+  if (total > target.packetBytesMax) return 0;
+  if (alias !== 0 && topicBytes !== 0) target.aliases!.set(alias, message.topicName);
+
+  const byReference = payloadBytes >= REFERENCE_BYTES_MIN;
+  const { outbound } = target;
+  let at = outbound.reserve(byReference ? total - payloadBytes : total);
+  const bytes = outbound.chunk!;
+  bytes[at++] = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
+  at = writeVariableByteInteger(bytes, at, length);
+  bytes[at++] = topicBytes >>> 8;
+  bytes[at++] = topicBytes & 0xff;
+  copyBytes(body, topicStart, topicStart + topicBytes, bytes, at);
+  at += topicBytes;
+  if (qos > 0) {
+    bytes[at++] = packetId >>> 8;
+    bytes[at++] = packetId & 0xff;
+  }
+  if (target.version5) {
+    at = writeVariableByteInteger(bytes, at, propertyBytes);
+    if (message.expiresAtMs !== 0) {
+      bytes[at++] = MESSAGE_EXPIRY;
+      at = bytes.writeUInt32BE(message.remainingSeconds(nowMs()), at); // [MQTT-3.3.2-6]
+    }
+    if (alias !== 0) {
+      bytes[at++] = TOPIC_ALIAS;
+      bytes[at++] = alias >>> 8;
+      bytes[at++] = alias & 0xff;
+    }
+    if (subscriptionIds !== undefined)
+      for (const id of subscriptionIds) {
+        bytes[at++] = SUBSCRIPTION_ID; // [MQTT-3.3.4-3]
+        at = writeVariableByteInteger(bytes, at, id);
+      }
+    copyBytes(body, topicEnd, propertiesEnd, bytes, at);
+    at += propertiesEnd - topicEnd;
+  }
+  if (byReference) outbound.reference(message.payload);
+  else copyBytes(body, propertiesEnd, bodyEnd, bytes, at);
+  return total;
+}

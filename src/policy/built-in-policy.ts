@@ -1,0 +1,53 @@
+/**
+ * The policy of the configuration: user name and password from `users`, SCRAM for the same users, anonymous clients where
+ * the listener allows them, and everything allowed to whoever is in, but publishing below `$SYS`.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
+import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
+
+export interface User {
+  readonly username: string;
+  readonly password: string;
+}
+
+const admitted: Admission = { reasonCode: ReasonCode.Success };
+/** One answer for an unknown user and a wrong password. */
+const badLogin: Admission = { reasonCode: ReasonCode.BadUserNameOrPassword, reasonString: 'bad user name or password' };
+const anonymousRefused: Admission = { reasonCode: ReasonCode.NotAuthorized, reasonString: 'this listener asks for a user name' };
+
+export class BuiltInPolicy implements Policy {
+  private readonly key = randomBytes(32);
+  private readonly digests = new Map<string, Buffer>();
+  private readonly unknown = randomBytes(32);
+
+  constructor(users: readonly User[]) {
+    for (const { username, password } of users) this.digests.set(username, this.digest(Buffer.from(password)));
+  }
+
+  authenticate(request: ConnectRequest): Admission {
+    if (request.username === undefined) return request.allowAnonymous ? admitted : anonymousRefused;
+    if (this.digests.size === 0) return request.allowAnonymous ? admitted : badLogin;
+    // The same work for a known and an unknown user.
+    const given = this.digest(request.password ?? Buffer.alloc(0));
+    const expected = this.digests.get(request.username);
+    const equal = timingSafeEqual(given, expected ?? this.unknown);
+    return equal && expected !== undefined ? admitted : badLogin;
+  }
+
+  beginExchange(method: string): AuthenticationExchange | undefined {
+    void method; return undefined;
+  }
+
+  authorizePublish(_client: Client, topicName: string): PubackReasonCode {
+    return topicName.startsWith('$SYS/') ? ReasonCode.NotAuthorized : ReasonCode.Success;
+  }
+
+  authorizeSubscribe(_client: Client, _topicFilter: string, qos: QoS): SubackReasonCode {
+    return qos;
+  }
+
+  private digest(password: Uint8Array): Buffer {
+    return createHmac('sha256', this.key).update(password).digest();
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * SCRAM credentials of users whose passwords are known, derived once each and kept in memory.
+ *
+ * `prepareAll` derives them ahead: a first login that waits for the derivation would tell an observer that the user exists.
+ */
+
+import { saslPrep } from './sasl-prep.js';
+import {
+  DEFAULT_ITERATIONS,
+  deriveScramCredentials,
+  type ScramCredentials,
+  type ScramMethod,
+  scramMethods,
+} from './scram.js';
+
+export class ScramUsers {
+  private readonly passwords = new Map<string, string>();
+  private readonly derived = new Map<string, Promise<ScramCredentials>>();
+
+  constructor(
+    users: readonly { readonly username: string; readonly password: string }[],
+    private readonly iterations: number = DEFAULT_ITERATIONS,
+  ) {
+    for (const { username, password } of users) {
+      const name = saslPrep(username);
+      if (name !== undefined) this.passwords.set(name, password);
+    }
+  }
+
+  readonly find = async (method: ScramMethod, username: string): Promise<ScramCredentials | undefined> => {
+    const password = this.passwords.get(username);
+    if (password === undefined) return undefined;
+    const key = `${method}\0${username}`;
+    let credentials = this.derived.get(key);
+    if (credentials === undefined) {
+      credentials = deriveScramCredentials(method, password, { iterations: this.iterations });
+      this.derived.set(key, credentials);
+    }
+    return credentials;
+  };
+
+  /** One derivation after the other, so that other work of the process's thread pool goes on. */
+  async prepareAll(signal?: AbortSignal): Promise<void> {
+    for (const username of this.passwords.keys())
+      for (const method of scramMethods) {
+        if (signal?.aborted) return;
+        await this.find(method, username);
+      }
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Takes what is published and hands it to whoever subscribed: retained store, topic tree, shared groups, in that order.
+ *
+ * Owns the routes of this node. Knows no sessions (they are `Subscriber`s like every local client), no packets, no rights.
+ */
+import { type Clock, Fault, type TimerWheel } from '../base/index.js';
+import {
+  isValidTopicName,
+  Message,
+  type NewMessage,
+  type PublishRun,
+  type PubackReasonCode,
+  ReasonCode,
+} from '../protocol/index.js';
+import { RetainedStore } from './retained-store.js';
+import type { SharedGroup, ShareStrategy } from './shared-group.js';
+import type { Delivery, Subscription } from './subscription.js';
+import { TopicCache, type TopicEntry } from './topic-cache.js';
+import { TopicTree } from './topic-tree.js';
+
+export interface RouterOptions {
+  readonly strategy: ShareStrategy;
+  readonly sharedQueueMessagesMax: number;
+  readonly topicCacheEntriesMax: number;
+  readonly retainedMessagesMax: number;
+  readonly retainedBytesMax: number;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  /** Counts messages dropped by a shared group's queue. */
+  readonly onDropped: () => void;
+}
+
+export class Router {
+  readonly retained: RetainedStore;
+  private readonly tree: TopicTree;
+  private readonly cache: TopicCache;
+  private readonly clock: Clock;
+
+  constructor(options: RouterOptions) {
+    this.clock = options.clock;
+    const nowMs = () => options.clock.nowMs();
+    this.tree = new TopicTree({
+      strategy: options.strategy,
+      queueMessagesMax: options.sharedQueueMessagesMax,
+      onDropped: options.onDropped,
+      nowMs,
+    });
+    this.cache = new TopicCache(options.topicCacheEntriesMax);
+    this.retained = new RetainedStore(
+      { messagesMax: options.retainedMessagesMax, bytesMax: options.retainedBytesMax },
+      options.wheel,
+      nowMs,
+    );
+  }
+
+  get subscriptionCount(): number {
+    return this.tree.size;
+  }
+
+  get sharedGroupCount(): number {
+    return this.tree.sharedGroups;
+  }
+
+  /** The entry of a name by its bytes, resolved; undefined when the name was not seen lately (then `resolve` it). */
+  findEntry(bytes: Buffer, start: number, end: number): TopicEntry | undefined {
+    const entry = this.cache.find(bytes, start, end);
+    if (entry !== undefined && !this.cache.isFresh(entry)) this.refresh(entry);
+    return entry;
+  }
+
+  /** Makes sure that an entry kept from before matches the subscriptions of now. */
+  current(entry: TopicEntry): boolean {
+    return this.cache.isFresh(entry);
+  }
+
+  /** The entry of a valid topic name, resolved. */
+  resolve(topicName: string): TopicEntry {
+    const bytes = Buffer.from(topicName);
+    const found = this.findEntry(bytes, 0, bytes.length);
+    if (found) return found;
+    const entry = this.cache.add(topicName);
+    this.refresh(entry);
+    return entry;
+  }
+
+  /**
+   * Routes one Application Message to every matching subscriber of this node.
+   *
+   * Shape   `message.topicName` has no wildcards; a retained message replaces or removes the stored one first.
+   * Returns Success, NoMatchingSubscribers, or QuotaExceeded when the retained store is full and nothing was done, or when
+   *         a subscriber's queue is full and its policy is to refuse (the other subscribers have the message).
+   * Source  v5 §3.3.1.3, §4.7; order per publishing client [MQTT-4.6.0-5].
+   */
+  publish(message: Message, entry: TopicEntry = this.resolve(message.topicName)): PubackReasonCode {
+    if (message.retain && !this.retained.set(message)) return ReasonCode.QuotaExceeded;
+    const { deliveries, groups } = entry;
+    const { publisherId } = message;
+    let refused = false;
+    for (let index = 0; index < deliveries.length; index++) {
+      const delivery = deliveries[index]!;
+      if (delivery.noLocal && delivery.subscriber.clientId === publisherId) {
+        const rest = delivery.withoutNoLocal; // [MQTT-3.8.3-3]
+        if (rest !== undefined && !rest.subscriber.deliver(message, rest)) refused = true;
+        continue;
+      }
+      if (!delivery.subscriber.deliver(message, delivery)) refused = true;
+    }
+    for (let index = 0; index < groups.length; index++) if (!groups[index]!.deliver(message)) refused = true;
+    if (refused) return ReasonCode.QuotaExceeded;
+    return deliveries.length + groups.length === 0 ? ReasonCode.NoMatchingSubscribers : ReasonCode.Success;
+  }
+
+  /** Routes a run of QoS 0 packets of `entry`'s topic. */
+  publishRun(run: PublishRun, entry: TopicEntry): void {
+    const { deliveries, groups } = entry;
+    for (let index = 0; index < deliveries.length; index++) {
+      let delivery: Delivery | undefined = deliveries[index]!;
+      if (delivery.noLocal && delivery.subscriber.clientId === run.publisherId) {
+        delivery = delivery.withoutNoLocal;
+        if (delivery === undefined) continue;
+      }
+      delivery.subscriber.deliverRun(run, delivery);
+    }
+    for (let index = 0; index < groups.length; index++) groups[index]!.deliverRun(run, entry.topicName);
+  }
+
+  /**
+   * Publishes for a local client: the embedding program, `$SYS`, bridges, rules.
+   * Errors  `Fault` TOPIC_NAME_INVALID naming the topic.
+   */
+  publishLocal(values: NewMessage): PubackReasonCode {
+    if (!isValidTopicName(values.topicName) || Buffer.byteLength(values.topicName) > 65535)
+      throw new Fault('TOPIC_NAME_INVALID', `not a valid topic name: ${JSON.stringify(values.topicName)}`);
+    return this.publish(Message.create(values, this.clock.nowMs()));
+  }
+
+  /** Adds a subscription, in the place of `current` when the same subscriber had one with this filter [MQTT-3.8.4-3]. */
+  subscribe(subscription: Subscription, current: Subscription | undefined): SharedGroup | undefined {
+    this.cache.invalidate(subscription.topicFilter);
+    if (current === undefined) return this.tree.add(subscription);
+    this.tree.replace(current, subscription);
+    return undefined;
+  }
+
+  unsubscribe(subscription: Subscription): SharedGroup | undefined {
+    this.cache.invalidate(subscription.topicFilter);
+    return this.tree.remove(subscription);
+  }
+
+  /** The group of a shared subscription, if anyone is in it. */
+  group(topicFilter: string, shareName: string): SharedGroup | undefined {
+    return this.tree.group(topicFilter, shareName);
+  }
+
+  private refresh(entry: TopicEntry): void {
+    const { deliveries, groups } = this.tree.match(entry.topicName);
+    entry.deliveries = deliveries;
+    entry.groups = groups;
+    this.cache.freshen(entry);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Back-pressure from subscribers that fall behind to the publishers that feed them.
+ *
+ * A session that crosses half of a limit while connected holds the publisher whose packet is being handled: that connection
+ * is not read until the session has drained to a quarter. A session may hold for `holdMs` at most; then it counts as slow,
+ * holds nobody until it has drained, and what is beyond its limits is dropped by policy. So a reader that merely lags loses
+ * nothing, and one that never reads stalls its publishers once, for a bounded time, and nobody else.
+ */
+import { type TimerWheel, WheelTimer } from '../base/index.js';
+import type { HeldPublisher } from './link.js';
+
+export class Pressure {
+  /** The connection whose bytes are being handled now, if it can be held. */
+  publisher: HeldPublisher | undefined;
+
+  constructor(
+    private readonly wheel: TimerWheel,
+    readonly holdMs: number,
+  ) {}
+
+  /** A `Holder` for one session; made when the session first falls behind. */
+  holder(): Holder {
+    return new Holder(this, this.wheel);
+  }
+}
+
+export class Holder {
+  private readonly held = new Set<HeldPublisher>();
+  private readonly timer: WheelTimer;
+  private slow = false;
+
+  constructor(
+    private readonly pressure: Pressure,
+    private readonly wheel: TimerWheel,
+  ) {
+    this.timer = new WheelTimer(() => {
+      this.slow = true;
+      this.releaseAll();
+    });
+  }
+
+  /** The session is behind: holds the current publisher, unless that is `self`, whose acknowledgements must be read. */
+  behind(self: HeldPublisher | undefined): void {
+    const { publisher } = this.pressure;
+    if (this.slow || publisher === undefined || publisher === self || this.pressure.holdMs === 0) return;
+    if (this.held.has(publisher)) return;
+    this.held.add(publisher);
+    publisher.hold();
+    if (!this.timer.armed) this.wheel.arm(this.timer, this.pressure.holdMs);
+  }
+
+  /** The session has drained, or its connection is gone. */
+  drained(): void {
+    this.slow = false;
+    this.wheel.disarm(this.timer);
+    this.releaseAll();
+  }
+
+  private releaseAll(): void {
+    for (const publisher of this.held) publisher.release();
+    this.held.clear();
+  }
+}

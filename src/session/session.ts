@@ -1,0 +1,485 @@
+/**
+ * What the broker keeps of a client beyond its connection (v5 §4.1): subscriptions, messages queued and in flight, QoS 2
+ * identifiers received, the will.
+ *
+ *   deliver ──▶ queue ──▶ in flight ──▶ done          states of a message: `OutgoingState`
+ *                 │ QoS 0: sent and forgotten
+ *                 └ AwaitingPuback ─PUBACK─▶   AwaitingPubrec ─PUBREC─▶ AwaitingPubcomp ─PUBCOMP─▶
+ *
+ * Invariants: at most `window` messages are counted against the send quota; a packet identifier is in `inflight` exactly
+ * while its exchange is open; everything optional is made when first needed, so an idle session is small.
+ * Never sees a socket or a packet: it speaks to its `Link`.
+ */
+import { type Clock, type Limits, type TimerWheel, WheelTimer } from '../base/index.js';
+import type { BrokerMetrics } from '../metrics/index.js';
+import { type Message, type NewMessage, type PublishRun, ReasonCode, type QoS, type UnsubackReasonCode } from '../protocol/index.js';
+import { type Delivery, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
+import type { HeldPublisher, Link } from './link.js';
+import { Outgoing, OutgoingState } from './outgoing.js';
+import { OutgoingQueue } from './outgoing-queue.js';
+import type { Holder, Pressure } from './pressure.js';
+
+export interface SessionContext {
+  readonly router: Router;
+  readonly wheel: TimerWheel;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly metrics: BrokerMetrics;
+  readonly pressure: Pressure;
+}
+
+/** Session Expiry Interval that never expires (v5 §3.1.2.11.2). */
+export const SESSION_NEVER_EXPIRES = 0xffffffff;
+
+/** What a SUBSCRIBE asks for one filter, already checked. */
+export interface SubscribeRequest {
+  readonly topicFilter: string;
+  readonly shareName: string | undefined;
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  readonly subscriptionId: number | undefined;
+}
+
+export interface SessionWill {
+  /** Made into a message when it is published: its expiry interval counts from then (v5 §3.1.3.2.4). */
+  readonly values: NewMessage;
+  /** seconds */
+  readonly delay: number;
+}
+
+interface RetainedCursor {
+  readonly messages: Iterator<Message>;
+  readonly subscription: Subscription;
+}
+
+export class Session implements Subscriber {
+  matchMark = 0;
+  matchIndex = 0;
+  /** seconds after the connection's end; 0 ends with it */
+  expiryInterval = 0;
+  will: SessionWill | undefined;
+
+  private link: (Link & HeldPublisher) | undefined;
+  private subscriptions: Map<string, Subscription> | undefined;
+  private queue: OutgoingQueue | undefined;
+  private inflight: (Outgoing | undefined)[] | undefined;
+  private resend: Outgoing[] | undefined;
+  private cursors: RetainedCursor[] | undefined;
+  private received: Set<number> | undefined;
+  private holder: Holder | undefined;
+  private nextPacketId = 0;
+  private nextSequence = 0;
+  private outstanding = 0;
+  private window = 0;
+  private expiryTimer: WheelTimer | undefined;
+  private willTimer: WheelTimer | undefined;
+
+  constructor(
+    readonly clientId: string,
+    private readonly context: SessionContext,
+  ) {}
+
+  get online(): boolean {
+    return this.link !== undefined;
+  }
+
+  get connection(): Link | undefined {
+    return this.link;
+  }
+
+  get queuedMessages(): number {
+    return this.queue?.length ?? 0;
+  }
+
+  get queuedBytes(): number {
+    return this.queue?.bytes ?? 0;
+  }
+
+  get inflightMessages(): number {
+    return this.outstanding;
+  }
+
+  get subscriptionCount(): number {
+    return this.subscriptions?.size ?? 0;
+  }
+
+  get allSubscriptions(): Iterable<Subscription> {
+    return this.subscriptions?.values() ?? [];
+  }
+
+  // ---- connection comes and goes ----
+
+  /**
+   * A connection serves the session from now on. `receiveMaximum` is the client's; nothing is sent before `resume`.
+   */
+  attach(link: Link & HeldPublisher, receiveMaximum: number): void {
+    this.link = link;
+    this.window = Math.max(1, Math.min(receiveMaximum, this.context.limits.inflightMessagesMax));
+    this.cancelTimers();
+  }
+
+  /** Re-delivers what was in flight, in the first order of sending [MQTT-4.4.0-1], then what waits. */
+  resume(): void {
+    this.outstanding = 0;
+    if (this.inflight) {
+      const open = this.inflight.filter((item) => item !== undefined);
+      if (open.length > 0) {
+        for (const item of open) item.counted = false;
+        this.resend = open.sort((a, b) => a.sequence - b.sequence);
+      }
+    }
+    for (const subscription of this.allSubscriptions)
+      if (subscription.shareName !== undefined) this.groupOf(subscription)?.drain();
+    this.pump();
+  }
+
+  /** The connection is gone; the session lives on for its expiry interval. Returns false when it ends now. */
+  detach(): boolean {
+    this.link = undefined;
+    this.resend = undefined;
+    this.holder?.drained();
+    this.holder = undefined;
+    if (this.expiryInterval === 0) return false;
+    this.handSharedOn();
+    return true;
+  }
+
+  /** Ends the session `expired` is called for when its expiry interval is over. */
+  startExpiry(expired: () => void): void {
+    if (this.expiryInterval === SESSION_NEVER_EXPIRES) return;
+    this.expiryTimer ??= new WheelTimer(expired);
+    this.context.wheel.arm(this.expiryTimer, this.expiryInterval * 1000);
+  }
+
+  /** Publishes the will now, or once its delay is over [MQTT-3.1.2-8]. */
+  startWill(publish: (values: NewMessage) => void): void {
+    const { will } = this;
+    if (will === undefined) return;
+    if (will.delay === 0) {
+      this.will = undefined; // [MQTT-3.1.2-10]
+      publish(will.values);
+      return;
+    }
+    this.willTimer = new WheelTimer(() => {
+      this.willTimer = undefined;
+      this.will = undefined;
+      publish(will.values);
+    });
+    this.context.wheel.arm(this.willTimer, will.delay * 1000);
+  }
+
+  /** Discards everything; what the session shared goes back to its groups. The caller has taken it off the registry. */
+  end(): void {
+    this.link = undefined;
+    this.cancelTimers();
+    this.holder?.drained();
+    this.cursors = undefined;
+    this.handSharedOn();
+    const subscriptions = this.subscriptions;
+    this.subscriptions = undefined;
+    if (subscriptions) for (const subscription of subscriptions.values()) this.context.router.unsubscribe(subscription);
+    this.queue = undefined;
+    this.inflight = undefined;
+    this.resend = undefined;
+    this.received = undefined;
+  }
+
+  private cancelTimers(): void {
+    if (this.expiryTimer) this.context.wheel.disarm(this.expiryTimer);
+    if (this.willTimer) this.context.wheel.disarm(this.willTimer);
+    this.expiryTimer = undefined;
+    this.willTimer = undefined;
+  }
+
+  // ---- subscriptions ----
+
+  /**
+   * Subscribes, or replaces the subscription with the same filter [MQTT-3.8.4-3]. Retained messages that it asks for are
+   * sent by the next `pump`.
+   */
+  subscribe(request: SubscribeRequest): void {
+    this.subscriptions ??= new Map();
+    const subscription = new Subscription(
+      this,
+      request.topicFilter,
+      request.shareName,
+      request.qos,
+      request.noLocal,
+      request.retainAsPublished,
+      request.retainHandling,
+      request.subscriptionId,
+    );
+    const key = subscription.fullFilter;
+    const current = this.subscriptions.get(key);
+    const group = this.context.router.subscribe(subscription, current);
+    this.subscriptions.set(key, subscription);
+    if (request.shareName !== undefined) {
+      group?.drain();
+      return; // retained messages are not sent to shared subscriptions (v5 §4.8.2)
+    }
+    // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
+    if (this.context.router.retained.size === 0) return;
+    this.cursors ??= [];
+    this.cursors.push({ messages: this.context.router.retained.match(request.topicFilter), subscription });
+  }
+
+  hasSubscription(fullFilter: string): boolean {
+    return this.subscriptions?.has(fullFilter) ?? false;
+  }
+
+  /** Removes the subscription with exactly this filter [MQTT-3.10.4-1]. */
+  unsubscribe(fullFilter: string): UnsubackReasonCode {
+    const subscription = this.subscriptions?.get(fullFilter);
+    if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
+    this.subscriptions!.delete(fullFilter);
+    if (this.subscriptions!.size === 0) this.subscriptions = undefined;
+    if (this.cursors) this.cursors = this.cursors.filter((cursor) => cursor.subscription !== subscription);
+    const group = this.context.router.unsubscribe(subscription);
+    // What was sent is completed [MQTT-3.10.4-3]; what still waits belongs to the group's other members.
+    if (group) group.takeBack(this.takeQueued((item) => item.shared === subscription));
+    return ReasonCode.Success;
+  }
+
+  // ---- from the router ----
+
+  deliver(message: Message, delivery: Delivery): boolean {
+    const qos = (message.qos < delivery.qos ? message.qos : delivery.qos) as QoS; // [MQTT-3.8.4-8]
+    const retain = message.retain && delivery.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+    const { link } = this;
+    if (qos === 0) {
+      if (link !== undefined) {
+        if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds)) this.context.metrics.publishDropped++;
+        if (!link.hasRoom) this.fallBehind();
+        return true;
+      }
+      if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
+    }
+    const shared = delivery instanceof Subscription && delivery.shareName !== undefined ? delivery : undefined;
+    const item = new Outgoing(message, qos, retain, delivery.subscriptionIds, shared);
+    if (link !== undefined && this.outstanding < this.window && !this.hasWaiting() && link.hasRoom) {
+      this.send(item, link);
+      return true;
+    }
+    return this.enqueue(item);
+  }
+
+  deliverRun(run: PublishRun, delivery: Delivery): void {
+    const { link } = this;
+    if (link !== undefined) {
+      link.publishRun(run, delivery);
+      if (!link.hasRoom) this.fallBehind();
+    } else if (this.context.limits.queueQos0 && this.expiryInterval !== 0) {
+      for (const message of run.messages()) this.deliver(message, delivery);
+    }
+  }
+
+  private hasWaiting(): boolean {
+    return (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.cursors !== undefined;
+  }
+
+  private enqueue(item: Outgoing): boolean {
+    const { limits, metrics } = this.context;
+    this.queue ??= new OutgoingQueue();
+    if (this.link === undefined) item.message = item.message!.compact();
+    const dropped = this.queue.push(item, limits.queueMessagesMax, limits.queueBytesMax, limits.queueOverflow);
+    if (dropped < 0) return false;
+    metrics.publishDropped += dropped;
+    const { length, bytes } = this.queue;
+    if (this.link !== undefined && (length * 2 >= limits.queueMessagesMax || bytes * 2 >= limits.queueBytesMax))
+      this.fallBehind();
+    return true;
+  }
+
+  private fallBehind(): void {
+    this.holder ??= this.context.pressure.holder();
+    this.holder.behind(this.link);
+  }
+
+  // ---- to the client ----
+
+  /** Sends as much of what waits as quota and connection allow. Called when either has changed. */
+  pump(): void {
+    const link = this.link;
+    if (link === undefined) return;
+    while (link.hasRoom) {
+      if (this.resend !== undefined) {
+        if (this.outstanding >= this.window) break;
+        this.resendOne(link);
+      } else if (this.queue !== undefined && this.queue.length > 0) {
+        if (this.queue.peek()!.qos > 0 && this.outstanding >= this.window) break;
+        const item = this.queue.shift()!;
+        if (item.message!.isExpired(this.context.clock.nowMs())) this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
+        else this.send(item, link);
+      } else if (this.cursors !== undefined) {
+        if (this.outstanding >= this.window) break;
+        this.sendRetained(link);
+      } else break;
+    }
+    if (this.holder !== undefined && this.drainedEnough(link)) {
+      this.holder.drained();
+      this.holder = undefined;
+    }
+  }
+
+  private drainedEnough(link: Link): boolean {
+    const { limits } = this.context;
+    return (
+      link.hasRoom &&
+      this.queuedMessages * 4 <= limits.queueMessagesMax &&
+      this.queuedBytes * 4 <= limits.queueBytesMax
+    );
+  }
+
+  private send(item: Outgoing, link: Link): void {
+    const message = item.message!;
+    if (item.qos === 0) {
+      if (!link.publish(message, 0, item.retain, false, 0, item.subscriptionIds)) this.context.metrics.publishDropped++;
+      return;
+    }
+    const packetId = this.unusedPacketId(); // [MQTT-2.2.1-4]
+    if (!link.publish(message, item.qos, item.retain, false, packetId, item.subscriptionIds)) {
+      this.context.metrics.publishDropped++; // [MQTT-3.1.2-25] as if it had been sent and acknowledged
+      return;
+    }
+    item.packetId = packetId;
+    item.sequence = this.nextSequence++;
+    item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
+    item.counted = true;
+    this.outstanding++;
+    this.inflight![packetId] = item;
+  }
+
+  private resendOne(link: Link): void {
+    const item = this.resend!.shift()!;
+    if (this.resend!.length === 0) this.resend = undefined;
+    if (this.inflight![item.packetId] !== item) return; // acknowledged meanwhile
+    item.counted = true;
+    this.outstanding++;
+    if (item.state === OutgoingState.AwaitingPubcomp) link.pubrel(item.packetId, true);
+    // [MQTT-3.3.1-1] DUP marks the re-delivery
+    else if (!link.publish(item.message!, item.qos, item.retain, true, item.packetId, item.subscriptionIds)) this.finish(item);
+  }
+
+  private sendRetained(link: Link): void {
+    const cursor = this.cursors![0]!;
+    const next = cursor.messages.next();
+    if (next.done) {
+      this.cursors!.shift();
+      if (this.cursors!.length === 0) this.cursors = undefined;
+      return;
+    }
+    const message: Message = next.value;
+    const { subscription } = cursor;
+    if (subscription.noLocal && message.publisherId === this.clientId) return; // [MQTT-3.8.3-3]
+    const qos = (message.qos < subscription.qos ? message.qos : subscription.qos) as QoS;
+    this.send(new Outgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
+  }
+
+  /** Identifiers go round a range of twice the window, so the table of open exchanges stays small. */
+  private unusedPacketId(): number {
+    this.inflight ??= [];
+    const range = Math.min(65535, Math.max(this.window * 2, 64));
+    do this.nextPacketId = this.nextPacketId >= range ? 1 : this.nextPacketId + 1;
+    while (this.inflight[this.nextPacketId] !== undefined);
+    return this.nextPacketId;
+  }
+
+  private finish(item: Outgoing): void {
+    this.inflight![item.packetId] = undefined;
+    if (!item.counted) return;
+    item.counted = false;
+    this.outstanding--;
+  }
+
+  // ---- acknowledgements from the client ----
+
+  /** A message that a client refuses counts as acknowledged [MQTT-4.4.0-2]. */
+  puback(packetId: number): void {
+    const item = this.inflight?.[packetId];
+    if (item === undefined || item.state !== OutgoingState.AwaitingPuback) return;
+    this.finish(item);
+    if (this.hasWaiting()) this.pump();
+  }
+
+  pubrec(packetId: number, reasonCode: number): void {
+    const item = this.inflight?.[packetId];
+    if (item === undefined || item.state === OutgoingState.AwaitingPuback) {
+      if (reasonCode < 0x80) this.link?.pubrel(packetId, false);
+      return;
+    }
+    if (reasonCode >= 0x80) {
+      if (item.state !== OutgoingState.AwaitingPubrec) return;
+      this.finish(item); // [MQTT-4.4.0-2] [MQTT-4.8.2-6]
+      if (this.hasWaiting()) this.pump();
+      return;
+    }
+    item.state = OutgoingState.AwaitingPubcomp;
+    item.message = undefined;
+    this.link?.pubrel(packetId, true); // [MQTT-4.3.3-4]
+  }
+
+  pubcomp(packetId: number): void {
+    const item = this.inflight?.[packetId];
+    if (item === undefined || item.state !== OutgoingState.AwaitingPubcomp) return;
+    this.finish(item);
+    if (this.hasWaiting()) this.pump();
+  }
+
+  // ---- QoS 2 from the client ----
+
+  /** Messages received at QoS 2 and not released yet. */
+  get receivedCount(): number {
+    return this.received?.size ?? 0;
+  }
+
+  hasReceived(packetId: number): boolean {
+    return this.received?.has(packetId) ?? false;
+  }
+
+  /** Notes an identifier, so that a repeated PUBLISH delivers nothing [MQTT-4.3.3-10]. */
+  noteReceived(packetId: number): void {
+    this.received ??= new Set();
+    this.received.add(packetId);
+  }
+
+  /** The client released it; returns false when it was not known. */
+  release(packetId: number): boolean {
+    return this.received?.delete(packetId) ?? false;
+  }
+
+  // ---- shared subscriptions ----
+
+  private groupOf(subscription: Subscription): SharedGroup | undefined {
+    return this.context.router.group(subscription.topicFilter, subscription.shareName!);
+  }
+
+  /**
+   * Gives back to its groups what came by shared subscriptions and is not finished: what waits, and QoS 1 in flight. A QoS 2
+   * message that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5].
+   */
+  private handSharedOn(): void {
+    if (this.subscriptions === undefined) return;
+    const byGroup = new Map<SharedGroup, Message[]>();
+    const giveBack = (item: Outgoing): boolean => {
+      if (item.shared === undefined || item.message === undefined) return false;
+      const group = this.groupOf(item.shared);
+      if (group === undefined || (group.size === 1 && this.expiryInterval === 0)) return false;
+      const messages = byGroup.get(group);
+      // The queue keeps the message at its own QoS and retain flag; another member's QoS may differ.
+      if (messages) messages.push(item.message);
+      else byGroup.set(group, [item.message]);
+      return true;
+    };
+    const sent = (this.inflight ?? []).filter((item) => item?.state === OutgoingState.AwaitingPuback) as Outgoing[];
+    for (const item of sent.sort((a, b) => a.sequence - b.sequence)) if (giveBack(item)) this.finish(item);
+    this.queue?.extract(giveBack);
+    for (const [group, messages] of byGroup) group.takeBack(messages);
+  }
+
+  private takeQueued(taken: (item: Outgoing) => boolean): Message[] {
+    return this.queue?.extract(taken).map((item) => item.message!) ?? [];
+  }
+}

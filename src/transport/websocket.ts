@@ -1,0 +1,262 @@
+/**
+ * MQTT over WebSocket: a `ByteStream` over one WebSocket, and the handshake that leads to it.
+ *
+ * Packets may be split or joined over frames at will, so a frame's payload is just bytes here [MQTT-6.0.0-2].
+ * Frames are never compressed: the memory for it would cost more per connection than the connection itself.
+ */
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import { BlockList, isIP, isIPv4 } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import type { Logger } from '../base/index.js';
+import type { AcceptStream, ByteSink, ByteStream, PeerAddress } from './byte-stream.js';
+import { peerOfSocket, plainAddress } from './peer-address.js';
+
+/** How long `end` waits for the peer to take what was written and to close. */
+const LINGER_MS = 10_000;
+const subprotocols = ['mqtt', 'mqttv3.1'] as const;
+const sendOptions = { binary: true, compress: false } as const;
+
+export class WebSocketStream implements ByteStream {
+  private sink: ByteSink | undefined;
+  /** Frames that were already parsed when reading was paused: at most what one read of the socket held. */
+  private readonly held: Buffer[] = [];
+  private releasing = false;
+  private paused = true;
+  private callbacksDue = 0;
+  private waiting = false;
+  private ending = false;
+  private closed = false;
+  private failure: Error | undefined;
+
+  /** `socket` is the one below `webSocket`. Make the stream in the turn in which the WebSocket opened, or bytes are missed. */
+  constructor(
+    private readonly webSocket: WebSocket,
+    private readonly socket: Duplex,
+    readonly peer: PeerAddress,
+  ) {
+    const failed = (error: Error) => {
+      this.failure ??= error;
+    };
+    socket.on('error', failed);
+    webSocket.on('error', failed);
+    webSocket.on('message', (data, isBinary) => this.received(data as Buffer, isBinary));
+    webSocket.on('close', () => this.close());
+    webSocket.pause();
+  }
+
+  start(sink: ByteSink): void {
+    this.sink = sink;
+    if (this.closed) process.nextTick(() => sink.onClosed(this.failure));
+    else this.resume();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.gone()) return true;
+    this.callbacksDue++;
+    this.webSocket.send(chunk, sendOptions, this.written);
+    return this.taken();
+  }
+
+  writeMany(chunks: Uint8Array[]): boolean {
+    if (chunks.length === 0 || this.gone()) return true;
+    this.callbacksDue += chunks.length;
+    this.socket.cork();
+    for (const chunk of chunks) this.webSocket.send(chunk, sendOptions, this.written);
+    this.socket.uncork();
+    return this.taken();
+  }
+
+  pause(): void {
+    if (this.ending) return;
+    this.paused = true;
+    this.webSocket.pause();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    if (this.held.length === 0) this.webSocket.resume();
+    else if (!this.releasing) {
+      this.releasing = true;
+      process.nextTick(() => this.release());
+    }
+  }
+
+  end(): void {
+    this.endWith(1000);
+  }
+
+  destroy(): void {
+    this.webSocket.terminate();
+  }
+
+  private received(data: Buffer, isBinary: boolean): void {
+    if (this.ending) return;
+    if (!isBinary) {
+      this.failure = new Error('a text frame came; MQTT needs binary frames');
+      this.endWith(1003); // [MQTT-6.0.0-1]
+    } else if (this.paused || this.held.length > 0) this.held.push(data);
+    else this.sink?.onBytes(data, 0, data.length);
+  }
+
+  private release(): void {
+    this.releasing = false;
+    while (!this.paused && !this.ending && !this.closed) {
+      const data = this.held.shift();
+      if (data === undefined) {
+        this.webSocket.resume();
+        return;
+      }
+      this.sink?.onBytes(data, 0, data.length);
+    }
+  }
+
+  private endWith(code: number): void {
+    if (this.ending || this.closed) return;
+    this.ending = true;
+    this.held.length = 0;
+    this.webSocket.close(code);
+    this.webSocket.resume(); // so that the peer's close frame is seen even when reading was paused
+  }
+
+  private gone(): boolean {
+    return this.closed || this.socket.destroyed || this.webSocket.readyState !== this.webSocket.OPEN;
+  }
+
+  private taken(): boolean {
+    if (this.webSocket.bufferedAmount === 0 || this.socket.destroyed) return true;
+    this.waiting = true;
+    return false;
+  }
+
+  private readonly written = (error?: Error | null): void => {
+    this.callbacksDue--;
+    // A socket that was destroyed calls back without an error for bytes it never wrote.
+    if (error || !this.waiting || this.callbacksDue > 0 || this.socket.destroyed) return;
+    this.waiting = false;
+    this.sink?.onWritten();
+  };
+
+  private close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.held.length = 0;
+    this.sink?.onClosed(this.failure);
+    this.sink = undefined;
+  }
+}
+
+export interface WebSocketOptions {
+  /** Name of the listener, for the log. */
+  readonly name: string;
+  readonly path: string;
+  /** Values of the Origin header that may connect; empty for any. Programs that send none are let in: only browsers vouch for it. */
+  readonly origins: readonly string[];
+  /** Bounds what one frame may hold: two of the largest packets and some. */
+  readonly packetBytesMax: number;
+  /** Addresses and networks whose X-Forwarded-For header is believed. */
+  readonly trustedProxies?: readonly string[];
+  readonly onStream: AcceptStream;
+  readonly log: Logger;
+  /** Who is at the other end of a socket, where something below knows better than the socket. */
+  readonly peerOf?: (socket: Duplex) => PeerAddress;
+}
+
+/**
+ * Takes MQTT connections from an HTTP server that belongs to someone else.
+ *
+ * Upgrades to other paths are left to the server's other `upgrade` handlers; when there are none, they get 404.
+ * Returns a function that lets go of the server; streams already handed up live on.
+ */
+export function attachWebSocket(server: HttpServer, options: WebSocketOptions): () => void {
+  const settings: ServerOptions & { closeTimeout: number } = {
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: 2 * options.packetBytesMax + 65_536,
+    closeTimeout: LINGER_MS,
+    // [MQTT-6.0.0-4] `mqtt` wins when it is offered; 3.1 clients that offer only their own name get that one
+    handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
+  };
+  const webSockets = new WebSocketServer(settings);
+  const trusted = trustedNetworks(options.trustedProxies ?? []);
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const pathMatches = (request.url ?? '').split('?')[0] === options.path;
+    if (!pathMatches && server.listenerCount('upgrade') > 1) return;
+    const socketPeer = options.peerOf?.(socket) ?? peerOfSocket(socket as Partial<IncomingMessage['socket']>);
+    const peer = forwardedPeer(request, socketPeer, trusted);
+    const refusal = pathMatches ? refusalOf(request, options) : ([404, 'no WebSocket at this path'] as const);
+    if (refusal !== undefined) {
+      const [status, reason] = refusal;
+      options.log.warning('connection.refused', `Refused a WebSocket with status ${status}: ${reason}.`, {
+        listener: options.name,
+        address: peer.address,
+        path: request.url?.slice(0, 200),
+        origin: request.headers.origin?.slice(0, 200),
+        subprotocols: request.headers['sec-websocket-protocol']?.slice(0, 200),
+      });
+      answer(socket, status, reason);
+      return;
+    }
+    webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+      options.onStream(new WebSocketStream(webSocket, socket, peer)),
+    );
+  };
+  server.on('upgrade', onUpgrade);
+  return () => server.off('upgrade', onUpgrade);
+}
+
+function refusalOf(request: IncomingMessage, { origins }: WebSocketOptions): readonly [400 | 403, string] | undefined {
+  const { origin } = request.headers;
+  if (
+    origin !== undefined &&
+    origins.length > 0 &&
+    !origins.some((allowed) => allowed.toLowerCase() === origin.toLowerCase())
+  )
+    return [403, 'this origin is not allowed'];
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  // [MQTT-6.0.0-3] the client has to offer the sub-protocol
+  if (!offered.some((name) => subprotocols.includes(name as 'mqtt')))
+    return [400, `the sub-protocol has to be ${subprotocols.join(' or ')}`];
+  return undefined;
+}
+
+const statusTexts = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found' } as const;
+
+function answer(socket: Duplex, status: keyof typeof statusTexts, reason: string): void {
+  const body = `${reason}\n`;
+  socket.on('error', () => {});
+  socket.once('finish', () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${status} ${statusTexts[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function trustedNetworks(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', prefix] = network.split('/');
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+    if (prefix === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(prefix), family);
+  }
+  return list;
+}
+
+/** X-Forwarded-For grows to the right, so the client is the rightmost address that is not one of our own proxies. */
+function forwardedPeer(request: IncomingMessage, peer: PeerAddress, trusted: BlockList): PeerAddress {
+  const isTrusted = (address: string) =>
+    isIP(address) !== 0 && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+  const header = request.headers['x-forwarded-for'];
+  if (header === undefined || !isTrusted(peer.address)) return peer;
+  const hops = (Array.isArray(header) ? header.join(',') : header).split(',').map((hop) => plainAddress(hop.trim()));
+  let address = peer.address;
+  while (isTrusted(address)) {
+    const hop = hops.pop();
+    if (hop === undefined || isIP(hop) === 0) break;
+    address = hop;
+  }
+  return address === peer.address ? peer : { ...peer, address, port: 0 };
+}
