@@ -34,7 +34,10 @@ function sameLock(stamp, lock) {
 export function compile() {
   mkdirSync(join(root, 'dist'), { recursive: true });
   const tsc = createRequire(import.meta.url).resolve('typescript/lib/tsc.js');
-  const result = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], { cwd: root, stdio: ['ignore', 2, 2] });
+  const result = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  });
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 

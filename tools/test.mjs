@@ -20,11 +20,21 @@ if (files.length === 0) {
 }
 
 const notes = mkdtempSync(join(tmpdir(), 'dunlin-test-'));
-const child = spawn(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=2', ...process.argv.slice(2).filter((a) => a.startsWith('--')), ...files], {
-  cwd: root,
-  stdio: 'inherit',
-  env: { ...process.env, DUNLIN_LEFT_OUT: join(notes, 'left-out') },
-});
+const child = spawn(
+  process.execPath,
+  [
+    '--enable-source-maps',
+    '--test',
+    '--test-concurrency=2',
+    ...process.argv.slice(2).filter((a) => a.startsWith('--')),
+    ...files,
+  ],
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, DUNLIN_LEFT_OUT: join(notes, 'left-out') },
+  },
+);
 child.on('exit', (code, signal) => {
   let left = [];
   try {

@@ -97,7 +97,7 @@ export const OPTIONS: Option[] = [
     short: 'n',
     value: 'N',
     help: 'end after so many in all (retained and offline: 10000)',
-    kinds: [...PUBLISHING, ...STORED],
+    kinds: ['sub', ...PUBLISHING, ...STORED],
   },
   { name: 'duration', short: 'd', value: 'SECONDS', help: 'length of the measured part (10)' },
   { name: 'warm-up', value: 'SECONDS', help: 'before it (1)', kinds: ['sub', ...PUBLISHING] },
@@ -201,6 +201,12 @@ function makePlan(kind: Kind, values: Values): LoadPlan {
     watchPids: pidsOf(values.text('watch')),
   };
   plan.rate = rateOf(values, plan.publishers);
+  if (kind === 'sub' && plan.messages > 0) {
+    // Others decide when the messages come: silence alone does not end it.
+    plan.awaited = plan.messages;
+    plan.messages = 0;
+    plan.drainSeconds = Math.min(plan.seconds, 600);
+  }
   return plan;
 }
 

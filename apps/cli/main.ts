@@ -40,15 +40,16 @@ const commands: Record<string, () => Promise<Command>> = {
 
 export async function main(args: string[]): Promise<number> {
   const [first = ''] = args;
-  if (first === '-h' || first === '--help' || first === 'help') {
+  const forBroker = first === '' || first.startsWith('-');
+  if (first === 'help' || (forBroker && (args.includes('-h') || args.includes('--help')))) {
     process.stdout.write(help);
     return 0;
   }
-  if (first === '--version') {
+  if (forBroker && args.includes('--version')) {
     process.stdout.write(`dunlin ${packageVersion()}\n`);
     return 0;
   }
-  if (first === '' || first.startsWith('-')) return serve(args);
+  if (forBroker) return serve(args);
   if (!Object.hasOwn(commands, first)) {
     process.stderr.write(
       `dunlin: unknown command ${JSON.stringify(first)}; there are ${Object.keys(commands).join(', ')}; see dunlin --help\n`,

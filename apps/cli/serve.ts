@@ -5,7 +5,7 @@
  * SIGHUP           reads the configuration again; changes what can change while running and names what needs a restart.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, fstatSync } from 'node:fs';
 import { type AdjustableLogger, type Broker, createBroker, createLogger } from '../../src/broker/index.js';
 import {
   addressesOverlap,
@@ -140,25 +140,23 @@ function listenerOnPort(port: number, others: readonly ListenerConfig[]): Listen
 async function run(config: Config, options: ServeOptions): Promise<number> {
   const logger = createLogger(config.log);
   const broker = createBroker({ config, logger });
+  const signals = catchSignals(config, options, logger);
   try {
     await broker.start();
   } catch (error) {
     if (!isFault(error)) throw error;
+    signals.release();
     throw new Refusal(`dunlin: ${error.message}`, 1);
   }
-  logger.information(
-    'broker.started',
-    `Dunlin runs with ${options.file === undefined ? 'built-in settings' : options.file}.`,
-    {
-      pid: process.pid,
-    },
-  );
+  logger.information('broker.started', `Dunlin runs with ${options.file ?? 'built-in settings'}.`, {
+    pid: process.pid,
+  });
   announce(broker, config, logger);
   if (process.env[BACKGROUND] !== undefined && process.connected) {
     process.send?.({ started: true });
     process.disconnect();
   }
-  const signal = await untilStopped(config, options, logger);
+  const signal = await signals.stopped;
   logger.information('broker.stopping', `Stopping after ${signal}.`);
   // Whatever keeps a connection from ending must not keep the process.
   const deadline = setTimeout(() => process.exit(1), STOP_SECONDS_MAX * 1000).unref();
@@ -194,27 +192,39 @@ export function listenerUrl(listener: ListenerConfig, address: string | undefine
   return `${listener.protocol}://${host.includes(':') ? `[${host}]` : host}:${port ?? listener.port}${path}`;
 }
 
-function untilStopped(started: Config, options: ServeOptions, logger: AdjustableLogger): Promise<NodeJS.Signals> {
+/** From here on signals are the broker's. `release` hands them back, so that the process can end by itself. */
+function catchSignals(
+  started: Config,
+  options: ServeOptions,
+  logger: AdjustableLogger,
+): { stopped: Promise<NodeJS.Signals>; release: () => void } {
   let current = started;
-  // Signals alone do not keep a process: a broker without listeners would end at once.
-  const keepAlive = setInterval(() => {}, 2 ** 30);
-  const reload = () => {
-    current = applyReload(current, options, logger);
-  };
-  process.on('SIGHUP', reload);
-  return new Promise((resolve) => {
-    let stopping = false;
-    const stop = (signal: NodeJS.Signals) => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      clearInterval(keepAlive);
-      process.off('SIGHUP', reload);
-      process.on('SIGHUP', () => {});
-      resolve(signal);
-    };
-    process.on('SIGINT', stop);
-    process.on('SIGTERM', stop);
+  let stopping = false;
+  let resolveStopped: (signal: NodeJS.Signals) => void = () => {};
+  const stopped = new Promise<NodeJS.Signals>((resolve) => {
+    resolveStopped = resolve;
   });
+  // Signal handlers alone do not keep a process: a broker without listeners would end at once.
+  const keepAlive = setInterval(() => {}, 2 ** 30);
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    clearInterval(keepAlive);
+    resolveStopped(signal);
+  };
+  const reload = () => {
+    if (!stopping) current = applyReload(current, options, logger);
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  process.on('SIGHUP', reload);
+  const release = () => {
+    clearInterval(keepAlive);
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+    process.off('SIGHUP', reload);
+  };
+  return { stopped, release };
 }
 
 /** Returns what is in force afterwards. A file with problems changes nothing. */
@@ -255,11 +265,11 @@ function applyReload(current: Config, options: ServeOptions, logger: AdjustableL
 /** Starts this command again without `-d`, apart from the terminal, and waits until it listens or says why not. */
 function runInBackground(args: string[]): Promise<number> {
   const rest = args.filter((argument) => argument !== '-d' && argument !== '--daemon');
-  // Output that goes to a file stays with the process; a terminal does not outlive its user.
-  const output = (stream: NodeJS.WriteStream) => (stream.isTTY ? 'ignore' : 'inherit');
+  // Output that goes to a file stays with the process; a terminal or a pipe does not outlive its user.
+  const output = (descriptor: number) => (fstatSync(descriptor).isFile() ? 'inherit' : 'ignore');
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...rest], {
     detached: true,
-    stdio: ['ignore', output(process.stdout), output(process.stderr), 'ipc'],
+    stdio: ['ignore', output(1), output(2), 'ipc'],
     env: { ...process.env, [BACKGROUND]: '1' },
   });
   return new Promise((resolve) => {

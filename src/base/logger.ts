@@ -21,4 +21,10 @@ export interface Logger {
 const nothing = () => {};
 
 /** Writes nothing: the default of an embedded broker. */
-export const silentLogger: Logger = { level: LogLevel.none, error: nothing, warning: nothing, information: nothing, debug: nothing };
+export const silentLogger: Logger = {
+  level: LogLevel.none,
+  error: nothing,
+  warning: nothing,
+  information: nothing,
+  debug: nothing,
+};

@@ -29,7 +29,15 @@ import {
 } from '../protocol/index.js';
 import { Router, Subscription } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
-import { acceptProxied, attachWebSocket, type ByteStream, type Listener, listenTcp, listenWebSocket, NodeStream } from '../transport/index.js';
+import {
+  acceptProxied,
+  attachWebSocket,
+  type ByteStream,
+  type Listener,
+  listenTcp,
+  listenWebSocket,
+  NodeStream,
+} from '../transport/index.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 
@@ -124,6 +132,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly detachers = new Set<() => void>();
   private sys: SysTopics | undefined;
   private sysTimer: WheelTimer | undefined;
+  private readonly builtInPolicy: BuiltInPolicy;
+  private preparing = new AbortController();
   private localSubscribers = 0;
   private running = false;
 
@@ -148,6 +158,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       wheel: this.wheel,
       onDropped: () => this.metrics.publishDropped++,
     });
+    this.builtInPolicy = new BuiltInPolicy(config.users);
     const sessions = new SessionRegistry(
       { router, wheel: this.wheel, clock, limits, metrics: this.metrics, pressure },
       (values) => this.publishWill(values),
@@ -163,7 +174,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
       metrics: this.metrics,
       log,
-      policy: joinPolicies(policy, new BuiltInPolicy(config.users)),
+      policy: joinPolicies(policy, this.builtInPolicy),
       router,
       sessions,
       pressure,
@@ -192,12 +203,17 @@ class BrokerNode implements Broker, ConnectionObserver {
       await this.stop();
       throw error;
     }
+    this.preparing = new AbortController();
+    this.builtInPolicy.prepare(this.preparing.signal).catch((error: unknown) => {
+      this.log.error('authentication.prepare-failed', String(error));
+    });
     this.startSys();
   }
 
   async stop(): Promise<void> {
     if (!this.running) return;
     this.running = false;
+    this.preparing.abort();
     if (this.sysTimer) this.wheel.disarm(this.sysTimer);
     for (const detach of this.detachers) detach();
     this.detachers.clear();
@@ -223,7 +239,16 @@ class BrokerNode implements Broker, ConnectionObserver {
       throw new Fault('TOPIC_FILTER_INVALID', `not a valid topic filter: ${JSON.stringify(topicFilter)}`);
     const subscriber = new LocalSubscriber(`$local-${++this.localSubscribers}`, handler, this.log);
     const { router } = this.context;
-    const subscription = new Subscription(subscriber, topicFilter, undefined, options.qos ?? 2, false, false, 0, undefined);
+    const subscription = new Subscription(
+      subscriber,
+      topicFilter,
+      undefined,
+      options.qos ?? 2,
+      false,
+      false,
+      0,
+      undefined,
+    );
     router.subscribe(subscription, undefined);
     for (const message of [...router.retained.match(topicFilter)]) subscriber.hand(message, message.qos, true);
     let active = true;
@@ -302,7 +327,8 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   private listen(config: ListenerConfig): Promise<Listener> {
     const { name, backlog, connectionsMax, proxyProtocol } = config;
-    const where = config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
+    const where =
+      config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
     const options: ListenerOptions = {
       name,
       allowAnonymous: config.allowAnonymous,
@@ -334,15 +360,22 @@ class BrokerNode implements Broker, ConnectionObserver {
       onStream:
         proxyProtocol === 'off'
           ? onStream
-          : (stream) => acceptProxied(stream, { name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.log }, onStream),
+          : (stream) =>
+              acceptProxied(
+                stream,
+                { name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.log },
+                onStream,
+              ),
     });
   }
 
   private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
-    const full = count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
+    const full =
+      count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
     if (full || !this.running) {
       this.metrics.connectionsRefused++;
-      if (full) this.log.warning('connection.refused', 'as many connections are open as may be', { listener: listener.name });
+      if (full)
+        this.log.warning('connection.refused', 'as many connections are open as may be', { listener: listener.name });
       stream.destroy();
       return;
     }
@@ -409,7 +442,10 @@ class BrokerNode implements Broker, ConnectionObserver {
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
   const { redirect, serverReference } = config.protocol;
   if (redirect === 'none') return undefined;
-  return { reasonCode: redirect === 'serverMoved' ? ReasonCode.ServerMoved : ReasonCode.UseAnotherServer, serverReference };
+  return {
+    reasonCode: redirect === 'serverMoved' ? ReasonCode.ServerMoved : ReasonCode.UseAnotherServer,
+    serverReference,
+  };
 }
 
 /** The program's answers where it gives them, the configuration's elsewhere. */

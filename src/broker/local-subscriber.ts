@@ -41,7 +41,7 @@ export class LocalSubscriber implements Subscriber {
   }
 
   hand(message: Message, qos: QoS, retain: boolean): void {
-    const { topicName, payload, properties, publisherId } = message;
+    const { topicName, payload, properties, publisherId } = message.keep();
     try {
       this.handler({ topicName, payload, qos, retain, properties, publisherId });
     } catch (error) {

@@ -88,6 +88,8 @@ export interface ClientOptions {
   automaticTopicAliases?: boolean;
   /** Subscribes again after a reconnect that found no session */
   resubscribe?: boolean;
+  /** Properties for every acknowledgement that has none of its own, 5.0 only */
+  acknowledgeProperties?: { puback?: Properties; pubrec?: Properties; pubrel?: Properties; pubcomp?: Properties };
   /** The handler calls `message.acknowledge()` itself */
   manualAcknowledge?: boolean;
 }

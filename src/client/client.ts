@@ -84,6 +84,7 @@ export class MqttClient {
     string,
     { request: SubscriptionRequest; properties: Properties | undefined }
   >();
+  private readonly acknowledgeProperties: Record<4 | 5 | 6 | 7, Properties | undefined>;
   private topicAliases = new Map<string, number>();
   private handshake: { resolve(connack: ConnackPacket): void; reject(error: ClientError): void } | undefined;
   private reauthentication: { resolve(): void; reject(error: ClientError): void } | undefined;
@@ -99,6 +100,8 @@ export class MqttClient {
   ) {
     this.clientId = options.clientId;
     this.address = describeTarget(options.target);
+    const { puback, pubrec, pubrel, pubcomp } = options.acknowledgeProperties ?? {};
+    this.acknowledgeProperties = { 4: puback, 5: pubrec, 6: pubrel, 7: pubcomp };
     this.outgoing = new OutgoingMessages(
       this.packetIds,
       {
@@ -521,7 +524,8 @@ export class MqttClient {
     this.sendPacket({ type: PacketType.Auth, reasonCode, properties });
   }
 
-  private sendAcknowledge(type: 4 | 5 | 6 | 7, packetId: number, reasonCode: number, properties?: Properties): void {
+  private sendAcknowledge(type: 4 | 5 | 6 | 7, packetId: number, reasonCode: number, own?: Properties): void {
+    const properties = own ?? this.acknowledgeProperties[type];
     if (this.handlers.onPacket !== undefined) {
       this.handlers.onPacket('sent', {
         type,

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { defaultLimits, type Limits } from '../base/index.js';
 import { addressesOverlap, isHost, isLoopback, isNetwork } from './address.js';
 import { diffConfig } from './diff.js';
@@ -206,6 +207,19 @@ describe('settings of a program', () => {
     assert.deepEqual(resolveConfig({ listeners: [] }).listeners, []);
   });
 
+  it('may be a whole configuration, which stays as it is', () => {
+    const unix = resolveConfig({
+      listeners: [{ unixPath: '/x', protocol: 'ws' }, {}],
+      users: [{ username: 'u', password: 'p' }],
+    });
+    for (const config of [defaultConfig(), unix]) assert.deepEqual(resolveConfig(config), config);
+    assert.throws(
+      () => resolveConfig({ listeners: [{ path: '/other' }] }),
+      /listeners\[0\]\.path: is allowed only with protocol ws/,
+    );
+    assert.throws(() => resolveConfig({ listeners: [{ unixPath: '/x', port: 1 }] }), /port: is not allowed together/);
+  });
+
   it('throw an error that names the keys', () => {
     const input = {
       limits: { receiveMaximum: 0 },
@@ -247,6 +261,33 @@ it('a difference tells what each setting needs', () => {
 
 it('docs/configuration.md is what the schema says; else run `npm run reference`', () => {
   assert.equal(readFileSync('docs/configuration.md', 'utf8'), formatReference());
+});
+
+it('no text makes the reader throw, and every problem is one line with a place', () => {
+  const pieces = fc.constantFrom(
+    ...example.split(/(?<=[\s:,{}[\]])/),
+    '&a ',
+    '*a',
+    '!!set ',
+    '"',
+    "'",
+    '\t',
+    '? ',
+    '<<: ',
+    '\u0000',
+    '- ',
+    '#',
+    '|\n',
+    '...\n',
+  );
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 60 }), (chosen) => {
+      const { config, problems } = parseConfig(chosen.join(''), 'f');
+      assert.equal(config === undefined, problems.length > 0);
+      for (const problem of problems) assert.match(formatProblem(problem), /^f:\d+:\d+: [^\n]*$/);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 it('addresses are told apart', () => {

@@ -1,6 +1,6 @@
 /** What more than one setting decides: names and ports that collide, listeners nobody could use, safety by default. */
 import { addressesOverlap, isLoopback } from './address.js';
-import type { Config, ListenerConfig } from './schema.js';
+import { type Config, type ListenerConfig, listenerFields } from './schema.js';
 import type { Findings } from './validate.js';
 
 const onlyWebSocket = ['path', 'origins', 'trustedProxies'] as const;
@@ -33,12 +33,26 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
 function checkListener(listener: ListenerConfig, key: string, findings: Findings): void {
   if (listener.protocol !== 'ws')
     for (const name of onlyWebSocket)
-      if (findings.given(`${key}.${name}`))
+      if (isMeant(listener, name, key, findings))
         findings.reportAt(`${key}.${name}`, `is allowed only with protocol ws; this listener has ${listener.protocol}`);
   if (listener.unixPath !== undefined)
-    for (const name of ['host', 'port'])
-      if (findings.given(`${key}.${name}`))
+    for (const name of ['host', 'port'] as const)
+      if (isMeant(listener, name, key, findings))
         findings.reportAt(`${key}.${name}`, 'is not allowed together with unixPath');
+}
+
+/** A program may hand in a whole `Config`, where every setting is given: there only a value of its own counts. */
+function isMeant(
+  listener: ListenerConfig,
+  name: (typeof onlyWebSocket)[number] | 'host' | 'port',
+  key: string,
+  findings: Findings,
+): boolean {
+  if (!findings.given(`${key}.${name}`)) return false;
+  const field: { default?: unknown; computed?: (siblings: Readonly<Record<string, unknown>>) => unknown } =
+    listenerFields[name];
+  const usual = 'computed' in field ? field.computed({ ...listener }) : field.default;
+  return findings.file !== undefined || JSON.stringify(listener[name]) !== JSON.stringify(usual);
 }
 
 function reportLockedOut(listener: ListenerConfig, key: string, findings: Findings): void {

@@ -120,6 +120,8 @@ const listener = group({
   },
 });
 
+export const listenerFields = listener.fields;
+
 const user = group({
   sentence: 'One user.',
   fields: {

@@ -18,7 +18,8 @@ export class Findings {
   /** Where each given setting stands; settings left out have no entry. */
   readonly positions = new Map<string, Position | undefined>();
 
-  constructor(private readonly file: string | undefined) {}
+  /** `file` is undefined when a program gives the settings. */
+  constructor(readonly file: string | undefined) {}
 
   report(key: string, position: Position | undefined, sentence: string): void {
     this.problems.push({ file: this.file, position, key, sentence });

@@ -13,6 +13,7 @@
  * Bytes of an incomplete packet, or those that came while parsing was suspended, are kept in `rest`; there is none otherwise.
  */
 import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import type { Client } from '../policy/index.js';
 import {
   connectVersion,
   type DisconnectReasonCode,
@@ -34,13 +35,12 @@ import {
   variableByteIntegerLength,
   variableByteIntegerMalformed,
 } from '../protocol/index.js';
-import type { Client } from '../policy/index.js';
-import type { Delivery } from '../router/index.js';
+import type { Delivery, TopicEntry } from '../router/index.js';
 import type { HeldPublisher, Link, Session } from '../session/index.js';
 import type { ByteSink, ByteStream, PeerAddress } from '../transport/index.js';
 import { ConnectionState } from './connection-state.js';
 import type { ConnectionContext, ListenerOptions } from './context.js';
-import { onAuth, type EnhancedAuthentication } from './on-auth.js';
+import { type EnhancedAuthentication, onAuth } from './on-auth.js';
 import { onConnect } from './on-connect.js';
 import { onDisconnect } from './on-disconnect.js';
 import { onPublish, receiveRun } from './on-publish.js';
@@ -79,6 +79,8 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   disconnectReason = -1;
   /** The client said goodbye with 0x00: its will is not published. */
   discardWill = false;
+  /** The topic published to last: a client that repeats itself saves the look-up. */
+  lastEntry: TopicEntry | undefined;
   /** QoS 1 publishes of this turn, whose acknowledgements have not left. */
   turnPublishes = 0;
 
@@ -245,7 +247,8 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     if (packet.type === PacketType.Auth) onAuth(this, packet);
     else if (packet.type === PacketType.Disconnect) this.end();
     // [MQTT-3.1.2-30]
-    else throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
+    else
+      throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
   }
 
   private onPubrel(packetId: number): void {
@@ -349,14 +352,18 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   }
 
   release(): void {
-    if (this.holds > 0 && --this.holds === 0 && !this.suspended && this.state !== ConnectionState.Closed) this.stream.resume();
+    if (this.holds > 0 && --this.holds === 0 && !this.suspended && this.state !== ConnectionState.Closed)
+      this.stream.resume();
   }
 
   /** All connections together have more waiting than the memory limit: this publisher waits a tick. */
   private yieldToReaders(): void {
     this.hold();
     const again = new WheelTimer(() => {
-      if (this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax / 2 && this.state !== ConnectionState.Closed)
+      if (
+        this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax / 2 &&
+        this.state !== ConnectionState.Closed
+      )
         this.context.wheel.arm(again, 1);
       else this.release();
     });
@@ -411,10 +418,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   ): boolean {
     const { metrics, limits } = this.context;
     if (qos === 0 && this.outbound.bytes + message.bytes > limits.outboundBytesMax) return false;
-    if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0) return false;
+    if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0)
+      return false;
     metrics.packetsSent++;
     metrics.publishSent++;
-    metrics.publishBytesSent += message.bodyEnd - message.propertiesEnd;
+    metrics.publishBytesSent += message.bodyEnd - message.payloadStart;
     this.touch();
     return true;
   }
@@ -437,7 +445,8 @@ export class Connection implements ByteSink, Link, HeldPublisher {
         if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
       return;
     }
-    if (length > LARGE_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1)) outbound.reference(run.shared(version5));
+    if (length > LARGE_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
+      outbound.reference(run.shared(version5));
     else {
       const at = outbound.reserve(length);
       run.copyTo(version5, outbound.chunk!, at);
@@ -449,7 +458,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   }
 
   pubrel(packetId: number, found: boolean): void {
-    this.acknowledge(0x62, packetId, found || !this.version5 ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound);
+    this.acknowledge(
+      0x62,
+      packetId,
+      found || !this.version5 ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound,
+    );
   }
 
   /** Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only. */
@@ -509,7 +522,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
       this.refuse(error.reasonCode, `${error.field} [${error.requirement}]`);
       return;
     }
-    this.context.log.error('connection.bug', error instanceof Error ? (error.stack ?? error.message) : String(error), this.description);
+    this.context.log.error(
+      'connection.bug',
+      error instanceof Error ? (error.stack ?? error.message) : String(error),
+      this.description,
+    );
     this.refuse(ReasonCode.UnspecifiedError, undefined);
   }
 
@@ -523,11 +540,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
       if (this.version5) this.send({ type: PacketType.Disconnect, reasonCode, properties: told });
     } else {
       this.context.metrics.connectionsRefused++;
-      if (this.version5)
-        this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode, properties: told });
+      if (this.version5) this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode, properties: told });
       else {
         const returnCode = returnCodeOf(reasonCode);
-        if (returnCode !== undefined) this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode: returnCode });
+        if (returnCode !== undefined)
+          this.send({ type: PacketType.Connack, sessionPresent: false, reasonCode: returnCode });
       }
     }
     this.end();
@@ -566,8 +583,7 @@ export class Connection implements ByteSink, Link, HeldPublisher {
       const wasConnected = this.state === ConnectionState.Connected;
       this.state = ConnectionState.Closed;
       this.context.wheel.disarm(this.timer);
-      if (error !== undefined)
-        this.context.log.debug('connection.lost', error.message, this.description);
+      if (error !== undefined) this.context.log.debug('connection.lost', error.message, this.description);
       this.leave(wasConnected);
     }
     this.outbound.discard();
@@ -607,7 +623,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
       wheel.armTicks(this.timer, patience - idleTicks);
       return;
     }
-    this.context.log.information('connection.keep-alive-timeout', `nothing received for 1.5 × ${this.keepAlive} s`, this.description);
+    this.context.log.information(
+      'connection.keep-alive-timeout',
+      `nothing received for 1.5 × ${this.keepAlive} s`,
+      this.description,
+    );
     this.refuse(ReasonCode.KeepAliveTimeout, `nothing received for 1.5 times the keep alive of ${this.keepAlive} s`);
   }
 
@@ -626,5 +646,9 @@ export class Connection implements ByteSink, Link, HeldPublisher {
 }
 
 function notConnect(header: number): ProtocolFailure {
-  return new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.0-1', `first packet is of type ${header >> 4}, not CONNECT`);
+  return new ProtocolFailure(
+    ReasonCode.ProtocolError,
+    'MQTT-3.1.0-1',
+    `first packet is of type ${header >> 4}, not CONNECT`,
+  );
 }

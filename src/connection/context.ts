@@ -1,7 +1,7 @@
 import type { Clock, Limits, Logger, TimerWheel, Turn } from '../base/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
-import type { ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
 import type { Policy } from '../policy/index.js';
+import type { ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
 import type { Router } from '../router/index.js';
 import type { Pressure, SessionRegistry } from '../session/index.js';
 import type { Connection } from './connection.js';

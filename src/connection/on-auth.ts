@@ -4,8 +4,9 @@
  * One step runs at a time; while it runs, nothing else of the client is parsed. During re-authentication other packets
  * flow between the steps as before.
  */
-import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
+
 import type { AuthenticationExchange, ExchangeStep } from '../policy/index.js';
+import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
 
@@ -31,12 +32,17 @@ export function onAuth(connection: Connection, packet: AuthPacket): void {
     authentication.exchange = context.policy.beginExchange(authentication.method, client!);
   } else if (packet.reasonCode !== ReasonCode.ContinueAuthentication)
     throw failure('MQTT-4.12.0-3', `AUTH Reason Code is 0x${packet.reasonCode.toString(16)}`);
-  if (authentication.exchange === undefined) throw failure('MQTT-4.12.0-3', 'AUTH continues an exchange that was not begun');
+  if (authentication.exchange === undefined)
+    throw failure('MQTT-4.12.0-3', 'AUTH continues an exchange that was not begun');
   takeStep(connection, authentication, packet.properties?.authenticationData);
 }
 
 /** Hands the client's data to the exchange and acts on its answer. */
-export function takeStep(connection: Connection, authentication: EnhancedAuthentication, data: Uint8Array | undefined): void {
+export function takeStep(
+  connection: Connection,
+  authentication: EnhancedAuthentication,
+  data: Uint8Array | undefined,
+): void {
   const exchange = authentication.exchange!;
   connection.suspend();
   exchange.step(data === undefined ? undefined : Buffer.from(data)).then(
@@ -58,7 +64,11 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
   }
   authentication.exchange = undefined;
   if (step.outcome === 'refused') {
-    connection.context.log.warning('authentication.refused', `enhanced authentication failed: ${authentication.method}`, connection.description);
+    connection.context.log.warning(
+      'authentication.refused',
+      `enhanced authentication failed: ${authentication.method}`,
+      connection.description,
+    );
     connection.refuse(step.reasonCode, 'authentication failed'); // [MQTT-4.12.0-4] [MQTT-4.12.1-2]
     return;
   }
@@ -71,7 +81,11 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     connection.refuse(ReasonCode.NotAuthorized, 're-authentication names another user');
     return;
   }
-  send(connection, ReasonCode.Success, step.data === undefined ? properties : { ...properties, authenticationData: step.data });
+  send(
+    connection,
+    ReasonCode.Success,
+    step.data === undefined ? properties : { ...properties, authenticationData: step.data },
+  );
 }
 
 function send(connection: Connection, reasonCode: number, properties: Properties): void {

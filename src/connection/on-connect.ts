@@ -2,6 +2,7 @@
  * CONNECT: what the broker can serve, who the client is, then its session and CONNACK (v5 §3.1.4).
  */
 import { randomBytes } from 'node:crypto';
+import type { Admission, Client } from '../policy/index.js';
 import {
   type ConnectPacket,
   isValidTopicName,
@@ -11,7 +12,6 @@ import {
   ReasonCode,
   type Will,
 } from '../protocol/index.js';
-import type { Admission, Client } from '../policy/index.js';
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
@@ -29,7 +29,10 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
   connection.problemInformation = properties.requestProblemInformation !== 0;
 
   if (!listener.protocolVersions.includes(packet.protocolVersion))
-    return connection.refuse(ReasonCode.UnsupportedProtocolVersion, `listener ${listener.name} does not take this protocol version`);
+    return connection.refuse(
+      ReasonCode.UnsupportedProtocolVersion,
+      `listener ${listener.name} does not take this protocol version`,
+    );
   if (protocol.redirect !== undefined) {
     const { reasonCode, serverReference } = protocol.redirect;
     return connection.refuse(reasonCode, undefined, { serverReference });
@@ -40,9 +43,17 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
   }
   if (packet.clientId === '' && !connection.version5 && !packet.cleanStart)
     // [MQTT3-3.1.3-8]
-    throw new ProtocolFailure(ReasonCode.ClientIdentifierNotValid, 'MQTT3-3.1.3-8', 'CONNECT Client Identifier is empty with Clean Session 0');
+    throw new ProtocolFailure(
+      ReasonCode.ClientIdentifierNotValid,
+      'MQTT3-3.1.3-8',
+      'CONNECT Client Identifier is empty with Clean Session 0',
+    );
   if (packet.clientId === '' && packet.protocolVersion === 3)
-    throw new ProtocolFailure(ReasonCode.ClientIdentifierNotValid, 'MQTT 3.1 §3.1', 'CONNECT Client Identifier is empty');
+    throw new ProtocolFailure(
+      ReasonCode.ClientIdentifierNotValid,
+      'MQTT 3.1 §3.1',
+      'CONNECT Client Identifier is empty',
+    );
   if (Buffer.byteLength(packet.clientId) > limits.clientIdBytesMax)
     throw new ProtocolFailure(
       ReasonCode.ClientIdentifierNotValid,
@@ -68,7 +79,10 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
     const exchange = policy.beginExchange(method, client);
     // [MQTT-4.12.0-1]
     if (exchange === undefined)
-      return connection.refuse(ReasonCode.BadAuthenticationMethod, `authentication method ${JSON.stringify(method)} is not offered`);
+      return connection.refuse(
+        ReasonCode.BadAuthenticationMethod,
+        `authentication method ${JSON.stringify(method)} is not offered`,
+      );
     connection.state = ConnectionState.Authenticating;
     connection.authentication = {
       method,
@@ -82,7 +96,11 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
     return;
   }
 
-  const verdict = policy.authenticate({ ...client, password: packet.password, allowAnonymous: listener.allowAnonymous });
+  const verdict = policy.authenticate({
+    ...client,
+    password: packet.password,
+    allowAnonymous: listener.allowAnonymous,
+  });
   if (!(verdict instanceof Promise)) return decide(connection, packet, assigned, verdict);
   connection.state = ConnectionState.Authenticating;
   connection.suspend();
@@ -114,7 +132,11 @@ function decide(connection: Connection, packet: ConnectPacket, assigned: boolean
 function refuseWill(connection: Connection, will: Will): boolean {
   const { protocol, limits } = connection.context;
   if (!isValidTopicName(will.topicName))
-    throw new ProtocolFailure(ReasonCode.TopicNameInvalid, 'v5 §3.1.3.3', `CONNECT Will Topic ${JSON.stringify(will.topicName.slice(0, 80))} is not a topic name`);
+    throw new ProtocolFailure(
+      ReasonCode.TopicNameInvalid,
+      'v5 §3.1.3.3',
+      `CONNECT Will Topic ${JSON.stringify(will.topicName.slice(0, 80))} is not a topic name`,
+    );
   if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
     connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
     return true;
@@ -138,16 +160,26 @@ function assignClientId(connection: Connection): string {
   }
 }
 
-function admit(connection: Connection, packet: ConnectPacket, assigned: boolean, authenticationData: Buffer | undefined): void {
+function admit(
+  connection: Connection,
+  packet: ConnectPacket,
+  assigned: boolean,
+  authenticationData: Buffer | undefined,
+): void {
   const { context } = connection;
   const { limits, metrics } = context;
   const properties = packet.properties ?? {};
   const { clientId } = connection.client!;
-  const asked = connection.version5 ? (properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : limits.sessionExpirySecondsMax;
+  const asked = connection.version5
+    ? (properties.sessionExpiryInterval ?? 0)
+    : packet.cleanStart
+      ? 0
+      : limits.sessionExpirySecondsMax;
   const expiryInterval = Math.min(asked, limits.sessionExpirySecondsMax);
 
   const { keepAliveSecondsMax } = limits;
-  const keepAliveTooLong = packet.keepAlive > keepAliveSecondsMax || (packet.keepAlive === 0 && keepAliveSecondsMax < 65535);
+  const keepAliveTooLong =
+    packet.keepAlive > keepAliveSecondsMax || (packet.keepAlive === 0 && keepAliveSecondsMax < 65535);
   // [MQTT-3.2.2-22]: 3.x clients cannot be told, so theirs stands
   connection.keepAlive = connection.version5 && keepAliveTooLong ? keepAliveSecondsMax : packet.keepAlive;
 
@@ -173,7 +205,9 @@ function admit(connection: Connection, packet: ConnectPacket, assigned: boolean,
     type: PacketType.Connack,
     sessionPresent: sessionPresent && connection.version !== 3,
     reasonCode: ReasonCode.Success,
-    ...(connection.version5 ? { properties: connackProperties(connection, packet, asked, expiryInterval, assigned, authenticationData) } : {}),
+    ...(connection.version5
+      ? { properties: connackProperties(connection, packet, asked, expiryInterval, assigned, authenticationData) }
+      : {}),
   });
   context.log.information('client.connected', 'client connected', {
     ...connection.description,

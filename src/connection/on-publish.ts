@@ -108,9 +108,17 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   metrics.publishBytesReceived += view.payloadEnd - view.payloadStart;
   const { qos, packetId } = view;
   if (qos > protocol.maximumQoS)
-    throw new ProtocolFailure(ReasonCode.QoSNotSupported, 'MQTT-3.2.2-11', `PUBLISH QoS ${qos} is above the maximum of ${protocol.maximumQoS}`);
+    throw new ProtocolFailure(
+      ReasonCode.QoSNotSupported,
+      'MQTT-3.2.2-11',
+      `PUBLISH QoS ${qos} is above the maximum of ${protocol.maximumQoS}`,
+    );
   if (view.retain && !protocol.retain)
-    throw new ProtocolFailure(ReasonCode.RetainNotSupported, 'MQTT-3.2.2-14', 'PUBLISH RETAIN is 1 and retained messages are off');
+    throw new ProtocolFailure(
+      ReasonCode.RetainNotSupported,
+      'MQTT-3.2.2-14',
+      'PUBLISH RETAIN is 1 and retained messages are off',
+    );
 
   const entry = entryOfView(connection, bytes);
   // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
@@ -121,7 +129,7 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   if (qos > 0) checkReceiveMaximum(connection);
   let verdict = verdictOn(connection, entry, qos, view.retain);
   if (verdict === ReasonCode.Success) {
-    const message = Message.fromView(view, bytes, entry.topicName, session.clientId, context.nowMs);
+    const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
     verdict = context.router.publish(message, entry);
   }
   if (verdict >= 0x80) metrics.publishRefused++;
@@ -165,14 +173,25 @@ function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
 /** The resolved entry of a topic name; a name not seen lately is validated first. */
 function entryOf(connection: Connection, bytes: Buffer, start: number, end: number): TopicEntry {
   const { router, limits } = connection.context;
+  const last = connection.lastEntry;
+  if (last !== undefined && last.isNamed(bytes, start, end) && router.current(last)) return last;
   const found = router.findEntry(bytes, start, end);
-  if (found !== undefined) return found;
+  if (found !== undefined) {
+    connection.lastEntry = found;
+    return found;
+  }
   const ascii = isAscii(bytes, start, end);
   if (!ascii && !isValidUtf8(bytes, start, end))
-    throw malformed(connection.version5 ? 'MQTT-3.3.2-1' : 'MQTT3-3.3.2-1', 'PUBLISH Topic Name is not well-formed UTF-8 without NUL');
+    throw malformed(
+      connection.version5 ? 'MQTT-3.3.2-1' : 'MQTT3-3.3.2-1',
+      'PUBLISH Topic Name is not well-formed UTF-8 without NUL',
+    );
   const topicName = bytes.toString(ascii ? 'latin1' : 'utf8', start, end);
   if (!isValidTopicName(topicName))
-    throw invalidTopicName(connection.version5 ? 'MQTT-3.3.2-2' : 'MQTT3-3.3.2-2', `${quoted(topicName)} holds a wildcard`);
+    throw invalidTopicName(
+      connection.version5 ? 'MQTT-3.3.2-2' : 'MQTT3-3.3.2-2',
+      `${quoted(topicName)} holds a wildcard`,
+    );
   if (end - start > limits.topicBytesMax)
     throw invalidTopicName('v5 §3.3.2.1', `is of ${end - start} bytes, above the maximum of ${limits.topicBytesMax}`);
   if (topicLevelCount(topicName) > limits.topicLevelsMax)

@@ -4,8 +4,8 @@ import {
   PacketType,
   ProtocolFailure,
   parseSharedFilter,
-  ReasonCode,
   type QoS,
+  ReasonCode,
   type SubackReasonCode,
   type SubscribePacket,
   type SubscriptionRequest,
@@ -35,7 +35,11 @@ function validate(connection: Connection, filter: string): void {
   const shared = parseSharedFilter(filter);
   if (shared === 'invalid') {
     const requirement = connection.version5 ? 'MQTT-4.8.2-1' : 'v5 §4.8.2';
-    throw new ProtocolFailure(ReasonCode.TopicFilterInvalid, requirement, `SUBSCRIBE ${shown(filter)} is no valid shared subscription`);
+    throw new ProtocolFailure(
+      ReasonCode.TopicFilterInvalid,
+      requirement,
+      `SUBSCRIBE ${shown(filter)} is no valid shared subscription`,
+    );
   }
   if (shared === undefined && !isValidTopicFilter(filter)) throw invalidFilter(connection, 'SUBSCRIBE', filter);
 }
@@ -44,14 +48,22 @@ function validate(connection: Connection, filter: string): void {
 export function invalidFilter(connection: Connection, packetName: string, filter: string): ProtocolFailure {
   const requirement = filter === '' ? '4.7.3-1' : '4.7.1-1';
   const id = connection.version5 ? `MQTT-${requirement}` : `MQTT3-${filter === '' ? '4.7.3-1' : '4.7.1-2'}`;
-  return new ProtocolFailure(ReasonCode.TopicFilterInvalid, id, `${packetName} Topic Filter ${shown(filter)} is not valid`);
+  return new ProtocolFailure(
+    ReasonCode.TopicFilterInvalid,
+    id,
+    `${packetName} Topic Filter ${shown(filter)} is not valid`,
+  );
 }
 
 function shown(filter: string): string {
   return JSON.stringify(filter.length > 80 ? `${filter.slice(0, 80)}…` : filter);
 }
 
-function subscribe(connection: Connection, request: SubscriptionRequest, identifier: number | undefined): SubackReasonCode {
+function subscribe(
+  connection: Connection,
+  request: SubscriptionRequest,
+  identifier: number | undefined,
+): SubackReasonCode {
   const { context } = connection;
   const { limits, protocol } = context;
   const session = connection.session!;

@@ -3,8 +3,8 @@ import {
   isValidTopicFilter,
   PacketType,
   parseSharedFilter,
-  type UnsubackReasonCode,
   ReasonCode,
+  type UnsubackReasonCode,
   type UnsubscribePacket,
 } from '../protocol/index.js';
 import type { Connection } from './connection.js';

@@ -37,14 +37,14 @@ export function writePublish(
   subscriptionIds: readonly number[] | undefined,
   nowMs: () => number,
 ): number {
-  const { body, topicStart, topicEnd, propertiesEnd, bodyEnd } = message;
-  const payloadBytes = bodyEnd - propertiesEnd;
-  let topicBytes = topicEnd - topicStart;
+  const { body, topicStart, propertiesStart, propertiesEnd, payloadStart, bodyEnd } = message;
+  const payloadBytes = bodyEnd - payloadStart;
+  let topicBytes = message.topicEnd - topicStart;
   let propertyBytes = 0;
   let alias = 0;
   let length = 2 + payloadBytes + (qos > 0 ? 2 : 0);
   if (target.version5) {
-    propertyBytes = propertiesEnd - topicEnd;
+    propertyBytes = propertiesEnd - propertiesStart;
     if (message.expiresAtMs !== 0) propertyBytes += 5;
     if (subscriptionIds !== undefined)
       for (const id of subscriptionIds) propertyBytes += 1 + variableByteIntegerLength(id);
@@ -92,10 +92,10 @@ export function writePublish(
         bytes[at++] = SUBSCRIPTION_ID; // [MQTT-3.3.4-3]
         at = writeVariableByteInteger(bytes, at, id);
       }
-    copyBytes(body, topicEnd, propertiesEnd, bytes, at);
-    at += propertiesEnd - topicEnd;
+    copyBytes(body, propertiesStart, propertiesEnd, bytes, at);
+    at += propertiesEnd - propertiesStart;
   }
-  if (byReference) outbound.reference(message.payload);
-  else copyBytes(body, propertiesEnd, bodyEnd, bytes, at);
+  if (byReference) outbound.reference(message.keep().payload);
+  else copyBytes(body, payloadStart, bodyEnd, bytes, at);
   return total;
 }

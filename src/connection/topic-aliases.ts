@@ -19,7 +19,11 @@ export class AliasesFromClient {
     this.check(alias);
     const entry = this.entries[alias];
     if (entry === undefined)
-      throw new ProtocolFailure(ReasonCode.ProtocolError, 'v5 §3.3.2.3.4', `PUBLISH Topic Alias ${alias} was never set`);
+      throw new ProtocolFailure(
+        ReasonCode.ProtocolError,
+        'v5 §3.3.2.3.4',
+        `PUBLISH Topic Alias ${alias} was never set`,
+      );
     return entry;
   }
 

@@ -5,6 +5,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
 import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
+import { isScramMethod, ScramExchange } from './scram.js';
+import { ScramUsers } from './scram-users.js';
 
 export interface User {
   readonly username: string;
@@ -14,15 +16,25 @@ export interface User {
 const admitted: Admission = { reasonCode: ReasonCode.Success };
 /** One answer for an unknown user and a wrong password. */
 const badLogin: Admission = { reasonCode: ReasonCode.BadUserNameOrPassword, reasonString: 'bad user name or password' };
-const anonymousRefused: Admission = { reasonCode: ReasonCode.NotAuthorized, reasonString: 'this listener asks for a user name' };
+const anonymousRefused: Admission = {
+  reasonCode: ReasonCode.NotAuthorized,
+  reasonString: 'this listener asks for a user name',
+};
 
 export class BuiltInPolicy implements Policy {
   private readonly key = randomBytes(32);
   private readonly digests = new Map<string, Buffer>();
   private readonly unknown = randomBytes(32);
+  private readonly scram: ScramUsers | undefined;
 
   constructor(users: readonly User[]) {
     for (const { username, password } of users) this.digests.set(username, this.digest(Buffer.from(password)));
+    this.scram = users.length > 0 ? new ScramUsers(users) : undefined;
+  }
+
+  /** Derives the SCRAM credentials of all users ahead, so that the first login of each takes no longer than others. */
+  prepare(signal: AbortSignal): Promise<void> {
+    return this.scram?.prepareAll(signal) ?? Promise.resolve();
   }
 
   authenticate(request: ConnectRequest): Admission {
@@ -36,7 +48,7 @@ export class BuiltInPolicy implements Policy {
   }
 
   beginExchange(method: string): AuthenticationExchange | undefined {
-    void method; return undefined;
+    return this.scram !== undefined && isScramMethod(method) ? new ScramExchange(method, this.scram.find) : undefined;
   }
 
   authorizePublish(_client: Client, topicName: string): PubackReasonCode {

@@ -7,3 +7,4 @@ export type {
   ExchangeStep,
   Policy,
 } from './policy.js';
+export { ScramClient } from './scram-client.js';

@@ -1,13 +1,17 @@
 /**
- * An Application Message that outlives the turn it arrived in: queued, in flight, retained, a will.
+ * An Application Message on its way: from the chunk it arrived in to whoever sends or keeps it.
  *
- * Its bytes lie together in `body`, a part of a shared slab or a buffer of its own:
+ * Its bytes lie in `body`:
  *
- *   topicStart          topicEnd      propertiesEnd        bodyEnd
- *   | topic name, UTF-8 | properties  | payload            |
+ *   topicStart      topicEnd      propertiesStart   propertiesEnd   payloadStart      bodyEnd
+ *   | topic name, UTF-8 | ······· | properties      | ············· | payload         |
  *
  * `properties` are the ones forwarded unaltered, encoded as in 5.0 without their length; Message Expiry Interval lives in
- * `expiresAtMs`, a Topic Alias never gets this far. Nothing of a message changes once it is made.
+ * `expiresAtMs`, a Topic Alias never gets this far.
+ *
+ * A *borrowed* message points into a chunk that is good only for the call it is handed to; it is one reused object. Whoever
+ * wants to keep it takes `keep()`: bytes of its own in a shared slab (without gaps), made once for all who ask. A message
+ * that is not borrowed never changes.
  */
 import { copyBytes } from '../base/index.js';
 import { PacketType, type Properties, type QoS, type UserProperty } from './packet.js';
@@ -38,37 +42,44 @@ export interface NewMessage {
 }
 
 export class Message {
+  private kept: Message | undefined;
+
   constructor(
-    readonly topicName: string,
-    readonly qos: QoS,
-    readonly retain: boolean,
-    readonly body: Buffer,
-    readonly topicStart: number,
-    readonly topicEnd: number,
-    readonly propertiesEnd: number,
-    readonly bodyEnd: number,
+    public topicName: string,
+    public qos: QoS,
+    public retain: boolean,
+    public body: Buffer,
+    public topicStart: number,
+    public topicEnd: number,
+    public propertiesStart: number,
+    public propertiesEnd: number,
+    public payloadStart: number,
+    public bodyEnd: number,
     /** milliseconds since the Unix epoch; 0 never */
-    readonly expiresAtMs: number,
-    readonly publisherId: string | undefined,
+    public expiresAtMs: number,
+    public publisherId: string | undefined,
+    private readonly borrowed: boolean,
   ) {}
 
   /** Bytes of topic name, properties and payload: what queue limits count. */
   get bytes(): number {
-    return this.bodyEnd - this.topicStart;
+    return (
+      this.topicEnd - this.topicStart + this.propertiesEnd - this.propertiesStart + this.bodyEnd - this.payloadStart
+    );
   }
 
   /** A view; must not be changed. */
   get payload(): Buffer {
-    return this.body.subarray(this.propertiesEnd, this.bodyEnd);
+    return this.body.subarray(this.payloadStart, this.bodyEnd);
   }
 
   /** The forwarded properties, decoded; undefined when there are none. */
   get properties(): Properties | undefined {
-    if (this.topicEnd === this.propertiesEnd) return undefined;
-    const length = this.propertiesEnd - this.topicEnd;
+    const length = this.propertiesEnd - this.propertiesStart;
+    if (length === 0) return undefined;
     const framed = Buffer.allocUnsafe(length + 4);
     const start = writeVariableByteInteger(framed, 0, length);
-    this.body.copy(framed, start, this.topicEnd, this.propertiesEnd);
+    this.body.copy(framed, start, this.propertiesStart, this.propertiesEnd);
     return decodeProperties(framed, 0, start + length, PacketType.Publish).properties;
   }
 
@@ -85,46 +96,76 @@ export class Message {
     return Math.max(0, Math.ceil((this.expiresAtMs - nowMs) / 1000));
   }
 
-  /** The same message, with the retain flag or the QoS changed; the body is shared. */
-  with(change: { retain?: boolean; qos?: QoS }): Message {
-    return new Message(
-      this.topicName,
-      change.qos ?? this.qos,
-      change.retain ?? this.retain,
-      this.body,
-      this.topicStart,
-      this.topicEnd,
-      this.propertiesEnd,
-      this.bodyEnd,
-      this.expiresAtMs,
-      this.publisherId,
-    );
+  /** This message for as long as one likes: itself, or the copy of a borrowed one. */
+  keep(): Message {
+    if (!this.borrowed) return this;
+    if (this.kept === undefined) {
+      const start = reserve(this.bytes);
+      this.kept = this.copyTo(reserved, start);
+    }
+    return this.kept;
   }
 
   /** The same message in a buffer of its own, for keeping long: it holds no slab. */
   compact(): Message {
-    if (this.topicStart === 0 && this.bodyEnd === this.body.length) return this;
-    const body = Buffer.allocUnsafeSlow(this.bytes);
-    this.body.copy(body, 0, this.topicStart, this.bodyEnd);
-    const shift = this.topicStart;
+    if (!this.borrowed && this.topicStart === 0 && this.bodyEnd === this.body.length) return this;
+    return this.copyTo(Buffer.allocUnsafeSlow(this.bytes), 0);
+  }
+
+  private copyTo(body: Buffer, start: number): Message {
+    const topicEnd = start + this.topicEnd - this.topicStart;
+    const propertiesEnd = topicEnd + this.propertiesEnd - this.propertiesStart;
+    const bodyEnd = propertiesEnd + this.bodyEnd - this.payloadStart;
+    copyBytes(this.body, this.topicStart, this.topicEnd, body, start);
+    copyBytes(this.body, this.propertiesStart, this.propertiesEnd, body, topicEnd);
+    copyBytes(this.body, this.payloadStart, this.bodyEnd, body, propertiesEnd);
     return new Message(
       this.topicName,
       this.qos,
       this.retain,
       body,
-      0,
-      this.topicEnd - shift,
-      this.propertiesEnd - shift,
-      this.bodyEnd - shift,
+      start,
+      topicEnd,
+      topicEnd,
+      propertiesEnd,
+      propertiesEnd,
+      bodyEnd,
       this.expiresAtMs,
       this.publisherId,
+      false,
     );
   }
 
   /**
-   * Makes a message of a PUBLISH in `chunk`. When an alias stands for the topic name, its bytes come from `topicName`.
-   * `nowMs` is read only when the message expires.
+   * The PUBLISH of `view` as a borrowed message, good until the next call. Where an alias stands for the topic name or
+   * properties are not forwarded as they stand, it is copied at once. `nowMs` is read only when the message expires.
    */
+  static borrow(
+    view: PublishView,
+    chunk: Buffer,
+    topicName: string,
+    publisherId: string | undefined,
+    nowMs: () => number,
+  ): Message {
+    if (view.topicStart === view.topicEnd || view.propertiesMixed)
+      return Message.fromView(view, chunk, topicName, publisherId, nowMs);
+    const message = scratch;
+    message.kept = undefined;
+    message.topicName = topicName;
+    message.qos = view.qos;
+    message.retain = view.retain;
+    message.body = chunk;
+    message.topicStart = view.topicStart;
+    message.topicEnd = view.topicEnd;
+    message.propertiesStart = view.propertiesStart;
+    message.propertiesEnd = view.propertiesEnd;
+    message.payloadStart = view.payloadStart;
+    message.bodyEnd = view.payloadEnd;
+    message.publisherId = publisherId;
+    return message;
+  }
+
+  /** Makes a message of its own of a PUBLISH in `chunk`. */
   static fromView(
     view: PublishView,
     chunk: Buffer,
@@ -157,10 +198,13 @@ export class Message {
       body,
       start,
       topicEnd,
+      topicEnd,
+      propertiesEnd,
       propertiesEnd,
       at,
       expiry < 0 ? 0 : nowMs() + expiry * 1000,
       publisherId,
+      false,
     );
   }
 
@@ -184,10 +228,13 @@ export class Message {
       body,
       start,
       topicEnd,
+      topicEnd,
+      propertiesEnd,
       propertiesEnd,
       propertiesEnd + payload.length,
       expiry === undefined ? 0 : nowMs + expiry * 1000,
       values.publisherId,
+      false,
     );
   }
 }
@@ -205,6 +252,9 @@ function encodeForwarded(properties: Properties): Buffer | undefined {
   const length = readVariableByteInteger(encoded, 0, encoded.length);
   return length === 0 ? undefined : encoded.subarray(variableByteIntegerLength(length));
 }
+
+/** The one borrowed message; its fields are those of the last `borrow`. */
+const scratch = new Message('', 0, false, Buffer.alloc(0), 0, 0, 0, 0, 0, 0, 0, undefined, true);
 
 let reserved: Buffer = slab;
 

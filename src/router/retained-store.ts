@@ -43,7 +43,7 @@ export class RetainedStore {
    */
   set(message: Message): boolean {
     const levels = message.topicName.split('/');
-    if (message.propertiesEnd === message.bodyEnd) {
+    if (message.payloadStart === message.bodyEnd) {
       this.remove(levels); // [MQTT-3.3.1-7] an empty one is not stored
       return true;
     }
@@ -109,8 +109,8 @@ export class RetainedStore {
     }
     if (level === '+') {
       if (node.children)
+        // [MQTT-4.7.2-1]
         for (const [name, child] of node.children)
-          // [MQTT-4.7.2-1]
           if (depth > 0 || name.charCodeAt(0) !== 0x24) yield* this.walk(child, filter, depth + 1);
       return;
     }

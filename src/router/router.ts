@@ -8,8 +8,8 @@ import {
   isValidTopicName,
   Message,
   type NewMessage,
-  type PublishRun,
   type PubackReasonCode,
+  type PublishRun,
   ReasonCode,
 } from '../protocol/index.js';
 import { RetainedStore } from './retained-store.js';

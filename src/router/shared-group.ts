@@ -94,7 +94,8 @@ export class SharedGroup {
     this.waiting = [];
     const now = this.options.nowMs();
     for (const message of waiting) {
-      if (message.isExpired(now)) this.options.onDropped(); // [MQTT-3.3.2-5]
+      if (message.isExpired(now))
+        this.options.onDropped(); // [MQTT-3.3.2-5]
       else this.deliver(message);
     }
   }

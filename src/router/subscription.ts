@@ -23,6 +23,8 @@ export interface Delivery {
   readonly subscriptionIds: readonly number[] | undefined;
   /** Not delivered to its own publisher [MQTT-3.8.3-3]. */
   readonly noLocal: boolean;
+  /** The subscription itself when it is shared: a member that leaves hands on what came by it. */
+  readonly shared: Subscription | undefined;
   /** Of merged deliveries of which some are No Local: what remains for the publisher itself. */
   readonly withoutNoLocal: Delivery | undefined;
 }
@@ -31,6 +33,7 @@ export interface Delivery {
 export class Subscription implements Delivery {
   readonly subscriptionIds: readonly number[] | undefined;
   readonly withoutNoLocal: Delivery | undefined = undefined;
+  readonly shared: Subscription | undefined;
   /** Position in the list that holds it, kept by the topic tree. */
   index = -1;
 
@@ -45,6 +48,7 @@ export class Subscription implements Delivery {
     readonly subscriptionId: number | undefined,
   ) {
     this.subscriptionIds = subscriptionId === undefined ? undefined : [subscriptionId];
+    this.shared = shareName === undefined ? undefined : this;
   }
 
   /** The filter as the client wrote it, `$share/name/` included. */
@@ -54,6 +58,8 @@ export class Subscription implements Delivery {
 }
 
 class MergedDelivery implements Delivery {
+  readonly shared: Subscription | undefined = undefined;
+
   constructor(
     readonly subscriber: Subscriber,
     readonly qos: QoS,

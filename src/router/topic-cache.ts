@@ -31,6 +31,16 @@ export class TopicEntry {
     readonly first: Scope,
     readonly second: Scope | undefined,
   ) {}
+
+  /** Whether `bytes[start..end)` is this name. */
+  isNamed(bytes: Buffer, start: number, end: number): boolean {
+    const { key } = this;
+    const { length } = key;
+    if (length !== end - start) return false;
+    let at = 0;
+    while (at < length && key.charCodeAt(at) === bytes[start + at]) at++;
+    return at === length;
+  }
 }
 
 class Scope {
@@ -61,19 +71,9 @@ export class TopicCache {
     let hash = 0x811c9dc5;
     for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
     let entry = this.buckets[hash & this.mask];
-    const length = end - start;
-    for (; entry !== undefined; entry = entry.next) {
-      if (entry.hash !== hash) continue;
-      const key = entry.key;
-      if (key.length !== length) continue;
-      let at = 0;
-      while (at < length && key.charCodeAt(at) === bytes[start + at]) at++;
-      if (at === length) {
-        entry.used = true;
-        return entry;
-      }
-    }
-    return undefined;
+    while (entry !== undefined && (entry.hash !== hash || !entry.isNamed(bytes, start, end))) entry = entry.next;
+    if (entry !== undefined) entry.used = true;
+    return entry;
   }
 
   isFresh(entry: TopicEntry): boolean {
@@ -97,7 +97,10 @@ export class TopicCache {
     const second = slash < 0 ? undefined : this.scope(secondSlash < 0 ? topicName : topicName.slice(0, secondSlash));
     const entry = new TopicEntry(hash, key, topicName, first, second);
     this.nameBytes += key.length;
-    while (this.ring.length > 0 && (this.ring.length >= this.entriesMax || this.nameBytes > this.entriesMax * NAME_BYTES_MEAN))
+    while (
+      this.ring.length > 0 &&
+      (this.ring.length >= this.entriesMax || this.nameBytes > this.entriesMax * NAME_BYTES_MEAN)
+    )
       this.evict();
     this.ring.push(entry);
     const bucket = hash & this.mask;

@@ -20,12 +20,44 @@ export class Outgoing {
   counted = false;
 
   constructor(
-    /** Undefined once released: a PUBREC has taken the message over. */
+    /** Undefined once it will not be sent again: released by PUBREC, or of a session that ends with its connection. */
     public message: Message | undefined,
-    readonly qos: QoS,
-    readonly retain: boolean,
-    readonly subscriptionIds: readonly number[] | undefined,
+    public qos: QoS,
+    public retain: boolean,
+    public subscriptionIds: readonly number[] | undefined,
     /** The shared subscription it came by; a member that leaves hands it on. */
-    readonly shared: Subscription | undefined,
+    public shared: Subscription | undefined,
   ) {}
+}
+
+const FREE_MAX = 4096;
+const free: Outgoing[] = [];
+
+/** An `Outgoing`, perhaps one that served before. */
+export function takeOutgoing(
+  message: Message | undefined,
+  qos: QoS,
+  retain: boolean,
+  subscriptionIds: readonly number[] | undefined,
+  shared: Subscription | undefined,
+): Outgoing {
+  const item = free.pop();
+  if (item === undefined) return new Outgoing(message, qos, retain, subscriptionIds, shared);
+  item.state = OutgoingState.Queued;
+  item.packetId = 0;
+  item.counted = false;
+  item.message = message;
+  item.qos = qos;
+  item.retain = retain;
+  item.subscriptionIds = subscriptionIds;
+  item.shared = shared;
+  return item;
+}
+
+/** Gives back one that nothing refers to any more. */
+export function giveOutgoing(item: Outgoing): void {
+  item.message = undefined;
+  item.subscriptionIds = undefined;
+  item.shared = undefined;
+  if (free.length < FREE_MAX) free.push(item);
 }

@@ -12,10 +12,17 @@
  */
 import { type Clock, type Limits, type TimerWheel, WheelTimer } from '../base/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
-import { type Message, type NewMessage, type PublishRun, ReasonCode, type QoS, type UnsubackReasonCode } from '../protocol/index.js';
+import {
+  type Message,
+  type NewMessage,
+  type PublishRun,
+  type QoS,
+  ReasonCode,
+  type UnsubackReasonCode,
+} from '../protocol/index.js';
 import { type Delivery, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
 import type { HeldPublisher, Link } from './link.js';
-import { Outgoing, OutgoingState } from './outgoing.js';
+import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing } from './outgoing.js';
 import { OutgoingQueue } from './outgoing-queue.js';
 import type { Holder, Pressure } from './pressure.js';
 
@@ -246,19 +253,19 @@ export class Session implements Subscriber {
   // ---- from the router ----
 
   deliver(message: Message, delivery: Delivery): boolean {
-    const qos = (message.qos < delivery.qos ? message.qos : delivery.qos) as QoS; // [MQTT-3.8.4-8]
+    const qos = Math.min(message.qos, delivery.qos) as QoS; // [MQTT-3.8.4-8]
     const retain = message.retain && delivery.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
     const { link } = this;
     if (qos === 0) {
       if (link !== undefined) {
-        if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds)) this.context.metrics.publishDropped++;
+        if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds))
+          this.context.metrics.publishDropped++;
         if (!link.hasRoom) this.fallBehind();
         return true;
       }
       if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
     }
-    const shared = delivery instanceof Subscription && delivery.shareName !== undefined ? delivery : undefined;
-    const item = new Outgoing(message, qos, retain, delivery.subscriptionIds, shared);
+    const item = takeOutgoing(message, qos, retain, delivery.subscriptionIds, delivery.shared);
     if (link !== undefined && this.outstanding < this.window && !this.hasWaiting() && link.hasRoom) {
       this.send(item, link);
       return true;
@@ -277,13 +284,15 @@ export class Session implements Subscriber {
   }
 
   private hasWaiting(): boolean {
-    return (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.cursors !== undefined;
+    return (
+      (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.cursors !== undefined
+    );
   }
 
   private enqueue(item: Outgoing): boolean {
     const { limits, metrics } = this.context;
     this.queue ??= new OutgoingQueue();
-    if (this.link === undefined) item.message = item.message!.compact();
+    item.message = this.link === undefined ? item.message!.compact() : item.message!.keep();
     const dropped = this.queue.push(item, limits.queueMessagesMax, limits.queueBytesMax, limits.queueOverflow);
     if (dropped < 0) return false;
     metrics.publishDropped += dropped;
@@ -311,7 +320,8 @@ export class Session implements Subscriber {
       } else if (this.queue !== undefined && this.queue.length > 0) {
         if (this.queue.peek()!.qos > 0 && this.outstanding >= this.window) break;
         const item = this.queue.shift()!;
-        if (item.message!.isExpired(this.context.clock.nowMs())) this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
+        if (item.message!.isExpired(this.context.clock.nowMs()))
+          this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
         else this.send(item, link);
       } else if (this.cursors !== undefined) {
         if (this.outstanding >= this.window) break;
@@ -327,9 +337,7 @@ export class Session implements Subscriber {
   private drainedEnough(link: Link): boolean {
     const { limits } = this.context;
     return (
-      link.hasRoom &&
-      this.queuedMessages * 4 <= limits.queueMessagesMax &&
-      this.queuedBytes * 4 <= limits.queueBytesMax
+      link.hasRoom && this.queuedMessages * 4 <= limits.queueMessagesMax && this.queuedBytes * 4 <= limits.queueBytesMax
     );
   }
 
@@ -337,11 +345,13 @@ export class Session implements Subscriber {
     const message = item.message!;
     if (item.qos === 0) {
       if (!link.publish(message, 0, item.retain, false, 0, item.subscriptionIds)) this.context.metrics.publishDropped++;
+      giveOutgoing(item);
       return;
     }
     const packetId = this.unusedPacketId(); // [MQTT-2.2.1-4]
     if (!link.publish(message, item.qos, item.retain, false, packetId, item.subscriptionIds)) {
       this.context.metrics.publishDropped++; // [MQTT-3.1.2-25] as if it had been sent and acknowledged
+      giveOutgoing(item);
       return;
     }
     item.packetId = packetId;
@@ -350,6 +360,8 @@ export class Session implements Subscriber {
     item.counted = true;
     this.outstanding++;
     this.inflight![packetId] = item;
+    // A session that ends with its connection never sends again, unless its group's other members get it.
+    item.message = this.expiryInterval === 0 && item.shared === undefined ? undefined : message.keep();
   }
 
   private resendOne(link: Link): void {
@@ -360,7 +372,8 @@ export class Session implements Subscriber {
     this.outstanding++;
     if (item.state === OutgoingState.AwaitingPubcomp) link.pubrel(item.packetId, true);
     // [MQTT-3.3.1-1] DUP marks the re-delivery
-    else if (!link.publish(item.message!, item.qos, item.retain, true, item.packetId, item.subscriptionIds)) this.finish(item);
+    else if (!link.publish(item.message!, item.qos, item.retain, true, item.packetId, item.subscriptionIds))
+      this.finish(item);
   }
 
   private sendRetained(link: Link): void {
@@ -374,8 +387,8 @@ export class Session implements Subscriber {
     const message: Message = next.value;
     const { subscription } = cursor;
     if (subscription.noLocal && message.publisherId === this.clientId) return; // [MQTT-3.8.3-3]
-    const qos = (message.qos < subscription.qos ? message.qos : subscription.qos) as QoS;
-    this.send(new Outgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
+    const qos = Math.min(message.qos, subscription.qos) as QoS;
+    this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
   }
 
   /** Identifiers go round a range of twice the window, so the table of open exchanges stays small. */
@@ -389,9 +402,9 @@ export class Session implements Subscriber {
 
   private finish(item: Outgoing): void {
     this.inflight![item.packetId] = undefined;
-    if (!item.counted) return;
-    item.counted = false;
-    this.outstanding--;
+    if (item.counted) this.outstanding--;
+    // The list of what is to be re-sent may still hold it: then it is not used again.
+    if (this.resend === undefined) giveOutgoing(item);
   }
 
   // ---- acknowledgements from the client ----
@@ -417,7 +430,7 @@ export class Session implements Subscriber {
       return;
     }
     item.state = OutgoingState.AwaitingPubcomp;
-    item.message = undefined;
+    item.message = undefined; // [MQTT-4.3.3-6]
     this.link?.pubrel(packetId, true); // [MQTT-4.3.3-4]
   }
 

@@ -5,7 +5,9 @@ export function listenFault(name: string, where: string, error: NodeJS.ErrnoExce
   const subject = `listener ${name}: cannot listen on ${where}`;
   switch (error.code) {
     case 'EADDRINUSE':
-      return new Fault('LISTEN_ADDRESS_IN_USE', `${subject}: the address is in use by another program`, { cause: error });
+      return new Fault('LISTEN_ADDRESS_IN_USE', `${subject}: the address is in use by another program`, {
+        cause: error,
+      });
     case 'EACCES':
     case 'EPERM':
       return new Fault('LISTEN_PERMISSION', `${subject}: permission denied`, { cause: error });

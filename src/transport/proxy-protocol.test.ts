@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { type LogFields, silentLogger } from '../base/index.js';
 import { byteStreamContract, until } from './byte-stream.contract.js';
 import type { ByteStream } from './byte-stream.js';
@@ -83,6 +84,29 @@ describe('a PROXY protocol header', () => {
       assert.match(result.message, expected);
     }
   });
+});
+
+it('no bytes make the header parser throw or wait for ever', () => {
+  const starts = fc.constantFrom(
+    Buffer.alloc(0),
+    Buffer.from('PROXY '),
+    Buffer.from('PROXY TCP6 ::1 '),
+    signature,
+    v2(1, 0x11, Buffer.alloc(0)).subarray(0, 14),
+  );
+  fc.assert(
+    fc.property(
+      starts,
+      fc.uint8Array({ maxLength: 300 }),
+      fc.constantFrom('v1', 'v2', 'any'),
+      (start, rest, accept) => {
+        const result = parse(Buffer.concat([start, rest, Buffer.alloc(5000)]), accept as ProxyVersions);
+        assert.notEqual(result, 'needMore');
+        if (!(result instanceof Error) && result !== 'needMore') assert.ok(result.length <= 4112);
+      },
+    ),
+    { numRuns: 1000 },
+  );
 });
 
 async function proxied(header: Buffer | string | undefined, timeoutMs = 60_000) {

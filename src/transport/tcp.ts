@@ -139,7 +139,7 @@ class HandleStream implements ByteStream {
   }
 
   writeMany(chunks: Uint8Array[]): boolean {
-    if (this.closed) return true;
+    if (this.closed || chunks.length === 0) return true; // libuv takes no empty vector
     const request = spareRequest ?? newRequest();
     return this.submitted(this.handle.writev(request, chunks, true), request, chunks);
   }
@@ -166,8 +166,8 @@ class HandleStream implements ByteStream {
   written(status: number): void {
     if (this.closed) return;
     this.writing = false;
-    if (status < 0) return this.fail(status);
-    if (this.ending) this.shutdown();
+    if (status < 0) this.fail(status);
+    else if (this.ending) this.shutdown();
     else this.sink!.onWritten();
   }
 
@@ -191,7 +191,10 @@ class HandleStream implements ByteStream {
   private shutdown(): void {
     const request = new binding!.ShutdownWrap();
     request.oncomplete = () => {};
-    if (this.handle.shutdown(request) !== 0) return this.close(undefined);
+    if (this.handle.shutdown(request) !== 0) {
+      this.close(undefined);
+      return;
+    }
     this.resume(); // so that the peer's end is seen even when reading was paused
     setTimeout(() => this.close(undefined), LINGER_MS).unref();
   }

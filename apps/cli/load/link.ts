@@ -86,17 +86,19 @@ export class Link {
   }
 
   onConnack(returnCode: number): void {
-    if (this.state !== 'greeting') return this.fail('it sent a second CONNACK');
-    if (returnCode !== 0) return this.fail(`it refused the connection: ${describeReturnCode(returnCode)}`);
-    if (this.plan.subscribes.length === 0) return this.becomeReady();
-    this.state = 'subscribing';
-    this.subacksDue = this.plan.subscribes.length;
-    for (const subscribe of this.plan.subscribes) this.socket.write(subscribe);
+    if (this.state !== 'greeting') this.fail('it sent a second CONNACK');
+    else if (returnCode !== 0) this.fail(`it refused the connection: ${describeReturnCode(returnCode)}`);
+    else if (this.plan.subscribes.length === 0) this.becomeReady();
+    else {
+      this.state = 'subscribing';
+      this.subacksDue = this.plan.subscribes.length;
+      for (const subscribe of this.plan.subscribes) this.socket.write(subscribe);
+    }
   }
 
   onSuback(refused: number): void {
-    if (refused !== 0) return this.fail(`it refused a subscription: reason code 0x${refused.toString(16)}`);
-    if (this.state === 'subscribing' && --this.subacksDue === 0) this.becomeReady();
+    if (refused !== 0) this.fail(`it refused a subscription: reason code 0x${refused.toString(16)}`);
+    else if (this.state === 'subscribing' && --this.subacksDue === 0) this.becomeReady();
   }
 
   /** Gives the connection up for a reason that is the broker's. */

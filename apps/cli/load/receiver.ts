@@ -93,13 +93,17 @@ export class Receiver {
           shift += 7;
           more = byte > 127;
         }
-        if (more && shift > 21) return link.fail('it sent a packet whose length is malformed');
+        if (more && shift > 21) {
+          link.fail('it sent a packet whose length is malformed');
+          return;
+        }
         if (more) break;
       }
       const next = body + length;
       if (next > end) {
-        if (next - at > this.headBytes) return link.fail(`it sent a packet of ${length} bytes, too big for this run`);
-        break;
+        if (next - at <= this.headBytes) break;
+        link.fail(`it sent a packet of ${length} bytes, too big for this run`);
+        return;
       }
       if (bytes[at]! >> 4 === PACKET.publish) this.onPublish(link, bytes[at]!, body, next);
       else this.onControl(link, bytes[at]! >> 4, body, next);

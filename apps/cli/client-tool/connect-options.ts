@@ -1,0 +1,167 @@
+/**
+ * `ToolOptions` become the client's options: server, session, will, TLS.
+ */
+import { lookup, resolveSrv } from 'node:dns/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import * as nodeTls from 'node:tls';
+import type { ClientOptions, Target } from '../../../src/client/index.js';
+import type { Properties, Will } from '../../../src/protocol/index.js';
+import { type ToolOptions, UsageError } from './tool-options.js';
+
+/** Certificates of the system where Node cannot list them itself. */
+const systemBundles = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+];
+
+export async function connectOptions(options: ToolOptions): Promise<ClientOptions> {
+  const { protocolVersion = 4, username, password, will } = options;
+  const result: ClientOptions = {
+    target: await targetOf(options),
+    protocolVersion,
+    clientId: clientIdOf(options),
+    cleanStart: !options.keepSession,
+    keepAlive: options.keepAlive,
+    resubscribe: false,
+  };
+  if (username !== undefined) result.username = username;
+  if (password !== undefined) result.password = Buffer.from(password);
+  if (will.topicName !== undefined) result.will = willOf(options, will.topicName);
+  if (options.inflightMax !== undefined) result.inflightMax = options.inflightMax;
+  if (protocolVersion === 5) {
+    const properties: Properties = { ...options.properties.connect };
+    if (options.sessionExpiryInterval !== undefined) properties.sessionExpiryInterval ??= options.sessionExpiryInterval;
+    result.properties = properties;
+  }
+  result.acknowledgeProperties = {
+    ...(options.properties.puback === undefined ? {} : { puback: options.properties.puback }),
+    ...(options.properties.pubrec === undefined ? {} : { pubrec: options.properties.pubrec }),
+    ...(options.properties.pubrel === undefined ? {} : { pubrel: options.properties.pubrel }),
+    ...(options.properties.pubcomp === undefined ? {} : { pubcomp: options.properties.pubcomp }),
+  };
+  return result;
+}
+
+function clientIdOf({ clientId, clientIdPrefix, protocolVersion }: ToolOptions): string {
+  if (clientId !== undefined) return clientId;
+  if (clientIdPrefix !== undefined) return `${clientIdPrefix}${process.pid}`;
+  if (protocolVersion !== 3) return '';
+  // 3.1 has no empty identifier, and none longer than 23
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+  return `mosq-${Array.from({ length: 18 }, () => letters[Math.floor(Math.random() * letters.length)]).join('')}`;
+}
+
+function willOf({ will, properties }: ToolOptions, topicName: string): Will {
+  const result: Will = { topicName, payload: Buffer.from(will.payload ?? ''), qos: will.qos ?? 0, retain: will.retain };
+  if (properties.will !== undefined) result.properties = properties.will;
+  return result;
+}
+
+async function targetOf(options: ToolOptions): Promise<Target> {
+  const tls = tlsOf(options);
+  if (options.unixPath !== undefined) {
+    return { transport: 'unix', path: options.unixPath, ...(tls === undefined ? {} : { tls }) };
+  }
+  const server = await serverOf(options, tls !== undefined);
+  return {
+    transport: 'tcp',
+    ...server,
+    noDelay: options.noDelay,
+    ...(options.bindAddress === undefined ? {} : { localAddress: await addressOf(options.bindAddress) }),
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+    ...(tls === undefined ? {} : { tls }),
+  };
+}
+
+async function addressOf(name: string): Promise<string> {
+  return isIP(name) === 0 ? (await lookup(name)).address : name;
+}
+
+async function serverOf(options: ToolOptions, secure: boolean): Promise<{ host: string; port: number }> {
+  const host = options.host ?? 'localhost';
+  if (!options.serviceLookup) return { host, port: options.port ?? (secure ? 8883 : 1883) };
+  const records = await resolveSrv(`${secure ? '_secure-mqtt' : '_mqtt'}._tcp.${host}`);
+  const [best] = records.sort((a, b) => a.priority - b.priority || b.weight - a.weight);
+  if (best === undefined) throw new Error(`no service record for ${host}`);
+  return { host: best.name, port: best.port };
+}
+
+function tlsOf(options: ToolOptions): nodeTls.ConnectionOptions | undefined {
+  const { tls } = options;
+  if (tls.psk !== undefined) return pskOf(options);
+  const named = tls.cafile !== undefined || tls.capath !== undefined || tls.systemCertificates;
+  if (!named && !tls.wanted && options.port !== 8883) {
+    const without =
+      ['cert', 'ciphers', 'version', 'alpn'].find((name) => name in tls) ?? (tls.insecure ? 'insecure' : undefined);
+    if (without === undefined) return undefined;
+    throw new UsageError('TLS options need TLS: give --cafile, --capath, --tls-use-os-certs or an mqtts:// URL.');
+  }
+  const ca = [
+    ...(tls.cafile === undefined ? [] : [read(tls.cafile)]),
+    ...(tls.capath === undefined ? [] : readFolder(tls.capath)),
+    ...(tls.systemCertificates || !named ? systemCertificates() : []),
+  ];
+  return {
+    ca,
+    ...common(options),
+    ...(tls.cert === undefined ? {} : { cert: read(tls.cert) }),
+    ...(tls.key === undefined ? {} : { key: read(tls.key) }),
+    ...(tls.ciphers === undefined ? {} : { ciphers: tls.ciphers }),
+    ...(tls.insecure ? { checkServerIdentity: () => undefined } : {}),
+  };
+}
+
+function pskOf(options: ToolOptions): nodeTls.ConnectionOptions {
+  const { psk = '', pskIdentity = '', ciphers } = options.tls;
+  return {
+    ...common(options),
+    // TLS 1.3 as OpenSSL's clients speak it knows no key without a hash bound to it
+    maxVersion: 'TLSv1.2',
+    ciphers: ciphers ?? 'PSK',
+    checkServerIdentity: () => undefined,
+    pskCallback: () => ({ psk: Buffer.from(psk, 'hex'), identity: pskIdentity }),
+  };
+}
+
+function common({ tls }: ToolOptions): nodeTls.ConnectionOptions {
+  return {
+    minVersion: (tls.version ?? 'tlsv1.2').replace('tls', 'TLS') as nodeTls.SecureVersion,
+    ...(tls.alpn === undefined ? {} : { ALPNProtocols: [tls.alpn] }),
+  };
+}
+
+function read(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Error(`Problem setting TLS options: cannot read ${path} (${(error as NodeJS.ErrnoException).code}).`);
+  }
+}
+
+function readFolder(path: string): Buffer[] {
+  let names: string[];
+  try {
+    names = readdirSync(path);
+  } catch (error) {
+    throw new Error(`Problem setting TLS options: cannot read ${path} (${(error as NodeJS.ErrnoException).code}).`);
+  }
+  return names.filter((name) => /\.(crt|pem)$|^[0-9a-f]{8}\.\d+$/.test(name)).map((name) => read(join(path, name)));
+}
+
+function systemCertificates(): (Buffer | string)[] {
+  // Node 22.15 and later
+  const list = (nodeTls as { getCACertificates?: (type: 'system') => string[] }).getCACertificates?.('system') ?? [];
+  if (list.length > 0) return list;
+  for (const bundle of systemBundles) {
+    try {
+      return [readFileSync(bundle)];
+    } catch {
+      // the next system's place
+    }
+  }
+  return [...nodeTls.rootCertificates];
+}

@@ -1,0 +1,90 @@
+/**
+ * `dunlin pub`: publishes and exits, with the options and exit codes of mosquitto_pub.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientOptions, PublishOptions } from '../../src/client/index.js';
+import { reasonText } from './client-tool/failure-text.js';
+import { readPayload, standardInputLines } from './client-tool/message-source.js';
+import { exitCodes, isClosing, runTool, ToolRun } from './client-tool/run-tool.js';
+import type { ToolOptions } from './client-tool/tool-options.js';
+
+/** Lines of `-l` whose acknowledgement is awaited; more are not read until it goes down. */
+const unacknowledgedMax = 10_000;
+
+export function runPub(args: string[]): Promise<number> {
+  return runTool('pub', args, publishAll);
+}
+
+async function publishAll(options: ToolOptions, clientOptions: ClientOptions): Promise<number> {
+  const { source } = options;
+  if (source === undefined) return exitCodes.failed;
+  const payload = source.kind === 'lines' ? undefined : await readPayload(source);
+  // at QoS 1 and 2 what is not acknowledged survives a lost connection
+  const reconnect = options.qos > 0 ? { reconnect: { delayMsMin: 1000, delayMsMax: 1000, initial: false } } : {};
+  const run: ToolRun = new ToolRun(
+    options,
+    { ...clientOptions, ...reconnect },
+    {
+      onClose: (error) => {
+        if (options.qos === 0) run.fail(error);
+      },
+    },
+  );
+  const publisher = new Publisher(run);
+  return run.run(async () => {
+    if (payload === undefined) for await (const line of standardInputLines()) await publisher.publish(line);
+    else await repeat(publisher, payload, options);
+    await publisher.finish();
+    run.finish(exitCodes.ok);
+  });
+}
+
+async function repeat(
+  publisher: Publisher,
+  payload: Buffer,
+  { repeatCount, repeatDelaySeconds }: ToolOptions,
+): Promise<void> {
+  for (let turn = 1; turn <= repeatCount; turn += 1) {
+    await publisher.publish(payload);
+    if (turn === repeatCount) return;
+    await publisher.finish();
+    if (repeatDelaySeconds > 0) await sleep(repeatDelaySeconds * 1000);
+  }
+}
+
+/** Publishes one after another and knows when all are acknowledged. */
+class Publisher {
+  private readonly pending = new Set<Promise<void>>();
+  private count = 0;
+
+  constructor(private readonly run: ToolRun) {}
+
+  async publish(payload: Buffer): Promise<void> {
+    const { options, client, finished } = this.run;
+    if (finished) return;
+    this.count += 1;
+    const number = this.count;
+    const publishOptions: PublishOptions = { qos: options.qos, retain: options.retain };
+    if (options.properties.publish !== undefined) publishOptions.properties = options.properties.publish;
+    const published = client.publish(options.topics[0]!, payload, publishOptions);
+    if (options.qos === 0) {
+      await published;
+      return;
+    }
+    const settled = published.then(
+      ({ reasonCode }) => {
+        if (reasonCode >= 0x80) this.run.say(`Warning: Publish ${number} failed: ${reasonText(reasonCode)}.`);
+      },
+      (error: unknown) => {
+        if (!isClosing(error)) this.run.fail(error);
+      },
+    );
+    this.pending.add(settled);
+    void settled.then(() => this.pending.delete(settled));
+    while (this.pending.size >= unacknowledgedMax) await Promise.race(this.pending);
+  }
+
+  async finish(): Promise<void> {
+    await Promise.all(this.pending);
+  }
+}

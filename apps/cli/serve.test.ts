@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { formatReference } from '../../src/config/index.js';
+
+const command = fileURLToPath(new URL('../../../bin/dunlin', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'dunlin-serve-'));
+const running = new Set<ChildProcess>();
+after(() => {
+  for (const child of running) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true });
+});
+
+const file = (name: string, text: string) => {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+};
+
+/** Runs the command to its end. */
+function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 60_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
+    });
+  });
+}
+
+interface Entry {
+  level: string;
+  event: string;
+  message: string;
+}
+
+/** Starts the broker and reads its log. */
+function start(args: string[], cwd = folder) {
+  const child = spawn(process.execPath, [command, ...args], { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  const entries = () =>
+    text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Entry);
+  const saw = async (pattern: RegExp) => {
+    for (;;) {
+      const found = entries().find(({ event, message }) => pattern.test(`${event}: ${message}`));
+      if (found !== undefined) return found;
+      assert.equal(child.exitCode, null, `ended before ${pattern} was logged`);
+      await delay(10);
+    }
+  };
+  const stop = async (signal: NodeJS.Signals) => {
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    return (await exited)[0] as number | null;
+  };
+  return { child, entries, saw, stop };
+}
+
+async function reachable(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  socket.destroy();
+}
+
+describe('the command', { timeout: 120_000 }, () => {
+  it('says what it is', async () => {
+    const help = await run('--help');
+    assert.equal(help.code, 0);
+    assert.match(help.stdout, /Usage: dunlin/);
+    assert.match((await run('--version')).stdout, /^dunlin \d+\.\d+\.\d+\n$/);
+    assert.equal((await run('config', 'reference')).stdout, formatReference());
+  });
+
+  it('ends with 2 when it does not understand', async () => {
+    for (const [args, expected] of [
+      [['serve'], /^dunlin: unknown command "serve"; there are pub, sub, rr, bench, config/],
+      [['toString'], /unknown command/],
+      [['--bogus'], /^dunlin: unknown argument "--bogus"/],
+      [['-p'], /^dunlin: -p needs a port/],
+      [['-p', '1e3'], /^dunlin: -p: found "1e3", allowed is a port from 0 to 65535/],
+      [['-p', '9', '-p', '9'], /^dunlin: -p 9: listener port-9 already has this port/],
+      [['config'], /config check FILE/],
+    ] as const) {
+      const { code, stderr, stdout } = await run(...args);
+      assert.equal(code, 2, args.join(' '));
+      assert.match(stderr, expected);
+      assert.equal(stderr.trimEnd().split('\n').length, 1);
+      assert.equal(stdout, '');
+    }
+  });
+
+  it('checks a configuration without running it', async () => {
+    const good = file('good.yaml', 'log: { level: debug }\n');
+    const bad = file('bad.yaml', 'log: { level: loud }\nlimit: 1\n');
+    assert.deepEqual(await run('config', 'check', good), { code: 0, stdout: `${good}: no problems\n`, stderr: '' });
+    const expected = `${bad}:1:15: log.level: found "loud", allowed is one of none, error, warning, information, debug\n${bad}:2:1: limit: unknown setting; did you mean limits?\n`;
+    for (const args of [
+      ['config', 'check', bad],
+      ['-c', bad],
+      ['-d', '-c', bad],
+      ['-c', bad, '--test-config'],
+    ])
+      assert.deepEqual(await run(...args), { code: 2, stdout: '', stderr: expected }, args.join(' '));
+    assert.equal((await run('-c', join(folder, 'absent.yaml'))).code, 2);
+  });
+
+  it('ends with 1 and one line when a port is taken or an address is foreign', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    for (const args of [
+      ['-p', String(port)],
+      ['-d', '-p', String(port)],
+    ]) {
+      const { code, stderr, stdout } = await run(...args);
+      assert.equal(code, 1);
+      assert.equal(stdout, '');
+      assert.equal(
+        stderr,
+        `dunlin: listener port-${port}: cannot listen on 127.0.0.1:${port}: the address is in use by another program\n`,
+      );
+    }
+    server.close();
+    const foreign = await run(
+      '-c',
+      file('foreign.yaml', 'listeners: [{ name: far, host: 192.0.2.1, port: 0, allowAnonymous: true }]'),
+    );
+    assert.equal(foreign.code, 1);
+    assert.match(foreign.stderr, /^dunlin: listener far: cannot listen on 192\.0\.2\.1:0: .*\n$/);
+  });
+});
+
+describe('the broker as a process', { timeout: 120_000 }, () => {
+  it('names where it listens, and stops in order', async () => {
+    const config = file('two.yaml', 'listeners: [{ name: a, port: 0 }, { name: b, protocol: ws, port: 0, path: /x }]');
+    const broker = start(['-c', config, '-p', '0']);
+    const { message } = await broker.saw(/^listener\.started: .*ws:\/\/127\.0\.0\.1:\d+\/x$/);
+    await broker.saw(/^listener\.started: .*mqtt:\/\/127\.0\.0\.1:\d+$/);
+    await reachable(Number(/:(\d+)\/x/.exec(message)![1]));
+    assert.equal(await broker.stop('SIGTERM'), 0);
+    const entries = broker.entries();
+    assert.equal(entries.filter(({ event }) => event === 'listener.started').length, 3);
+    assert.equal(entries.at(-1)?.event, 'broker.stopped');
+  });
+
+  it('reads dunlin.yaml in the current folder, but not with -p', async () => {
+    const cwd = mkdtempSync(join(folder, 'cwd-'));
+    writeFileSync(join(cwd, 'dunlin.yaml'), 'listeners: [{ name: mine, port: 0 }]');
+    const broker = start([], cwd);
+    await broker.saw(/^broker\.started: .* \.\/dunlin\.yaml/);
+    assert.equal(await broker.stop('SIGINT'), 0);
+    const other = start(['-p', '0'], cwd);
+    await other.saw(/^broker\.started: .*built-in settings/);
+    assert.equal(await other.stop('SIGINT'), 0);
+  });
+
+  it('warns of a listener that lets everyone in', async () => {
+    const broker = start(['-c', file('open.yaml', 'listeners: [{ name: open, unixPath: ./s }]')]);
+    await broker.saw(/^listener\.started: .*mqtt\+unix:\.\/s$/);
+    assert.ok(!broker.entries().some(({ event }) => event === 'listener.anonymous'));
+    assert.equal(await broker.stop('SIGINT'), 0);
+  });
+
+  it('on SIGHUP applies what it can and names what needs a restart', async () => {
+    const config = file('changing.yaml', 'listeners: [{ name: a, port: 0 }]');
+    const broker = start(['-c', config]);
+    await broker.saw(/^listener\.started/);
+    const reload = async (text: string, pattern: RegExp) => {
+      file('changing.yaml', text);
+      broker.child.kill('SIGHUP');
+      return broker.saw(pattern);
+    };
+    await reload(
+      'listeners: [{ name: a, port: x }]',
+      /^configuration\.rejected: .*changing\.yaml:1:30: listeners\[0\]\.port/,
+    );
+    await reload('listeners: [{ name: a, port: 0 }]', /^configuration\.unchanged/);
+    await reload(
+      'listeners: [{ name: b, port: 0 }]\nlog: { level: debug }',
+      /^configuration\.applied: log\.level is now debug/,
+    );
+    await broker.saw(/^configuration\.needsRestart: listeners /);
+    assert.equal(await broker.stop('SIGINT'), 0);
+  });
+
+  it('runs in the background with -d', async () => {
+    const log = join(folder, 'background.log');
+    const output = openSync(log, 'a');
+    const parent = spawn(process.execPath, [command, '-d', '-p', '0'], { stdio: ['ignore', output, output] });
+    const [code] = await once(parent, 'exit');
+    closeSync(output);
+    const stdout = readFileSync(log, 'utf8');
+    assert.equal(code, 0, stdout);
+    const pid = Number(/background as process (\d+)/.exec(stdout)?.[1]);
+    try {
+      await reachable(Number(/mqtt:\/\/127\.0\.0\.1:(\d+)/.exec(stdout)?.[1]));
+    } finally {
+      process.kill(pid, 'SIGTERM');
+    }
+    while (!readFileSync(log, 'utf8').includes('broker.stopped')) await delay(10);
+  });
+});
