@@ -43,7 +43,7 @@ export const OPTIONS: Option[] = [
   { name: 'mqtt-version', short: 'V', value: 'VERSION', help: '3.1.1 or 5 (3.1.1)' },
   { name: 'username', short: 'u', value: 'NAME', help: 'user name' },
   { name: 'pw', short: 'P', value: 'PASSWORD', help: 'password' },
-  { name: 'keepalive', short: 'k', value: 'SECONDS', help: 'keep alive (600; the run sends no pings)' },
+  { name: 'keepalive', short: 'k', value: 'SECONDS', help: 'keep alive (600); pings are sent twice as often' },
   { name: 'id-prefix', value: 'TEXT', help: 'beginning of the client identifiers (bench)' },
   { name: 'clients', short: 'c', value: 'N', help: 'clients: publishers, subscribers, pairs or members (see above)' },
   {

@@ -118,6 +118,11 @@ test('connections are made and held', async () => {
   assert.equal(report.closed, 0);
 });
 
+test('idle clients outlive their keep alive', async () => {
+  const [report] = await stages('conn', '-c', '3', '-k', '1', '-d', '2.5');
+  assert.equal(report?.closed, 0);
+});
+
 test('retained messages are filled, read and cleared again', async () => {
   for (let round = 0; round < 2; round++) {
     const [fill, read] = await stages('retained', '-n', '300', '-c', '2');

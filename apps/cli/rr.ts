@@ -43,7 +43,7 @@ async function requestAndPrint(options: ToolOptions, clientOptions: ClientOption
 async function request(run: ToolRun, responseTopic: string, payload: Buffer): Promise<void> {
   const { options, client } = run;
   const publishOptions: PublishOptions = { qos: options.qos };
-  if (run.version === 5) publishOptions.properties = { responseTopic, ...options.properties.publish };
+  if (run.version === 5) publishOptions.properties = { ...options.properties.publish, responseTopic };
   try {
     const { reasonCode } = await client.publish(options.topics[0]!, payload, publishOptions);
     if (reasonCode >= 0x80) run.say(`Warning: Publish failed: ${reasonText(reasonCode)}.`);

@@ -29,7 +29,9 @@ export function copyBytes(source: Buffer, start: number, end: number, target: Bu
       lastTarget = target;
       targetView = new DataView(target.buffer, target.byteOffset, target.length);
     }
-    for (; from + 4 <= end; from += 4, to += 4) targetView.setInt32(to, sourceView.getInt32(from, true), true);
+    const read = sourceView;
+    const write = targetView;
+    for (; from + 4 <= end; from += 4, to += 4) write.setInt32(to, read.getInt32(from, true), true);
   }
   for (; from < end; from++) target[to++] = source[from]!;
 }

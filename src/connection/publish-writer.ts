@@ -37,6 +37,15 @@ export function writePublish(
   subscriptionIds: readonly number[] | undefined,
   nowMs: () => number,
 ): number {
+  if (
+    qos > 0 &&
+    message.wireForm === (target.version5 ? 5 : 3) &&
+    message.expiresAtMs === 0 &&
+    subscriptionIds === undefined &&
+    target.aliases === undefined &&
+    message.bodyEnd - message.payloadStart < REFERENCE_BYTES_MIN
+  )
+    return writeAsReceived(target, message, qos, retain, dup, packetId);
   const { body, topicStart, propertiesStart, propertiesEnd, payloadStart, bodyEnd } = message;
   const payloadBytes = bodyEnd - payloadStart;
   let topicBytes = message.topicEnd - topicStart;
@@ -97,5 +106,30 @@ export function writePublish(
   }
   if (byReference) outbound.reference(message.keep().payload);
   else copyBytes(body, payloadStart, bodyEnd, bytes, at);
+  return total;
+}
+
+/** The packet as it came, with this receiver's flags and packet identifier. */
+function writeAsReceived(
+  target: PublishTarget,
+  message: Message,
+  qos: QoS,
+  retain: boolean,
+  dup: boolean,
+  packetId: number,
+): number {
+  const start = message.topicStart - 2;
+  const length = message.bodyEnd - start;
+  const total = 1 + variableByteIntegerLength(length) + length;
+  if (total > target.packetBytesMax) return 0;
+  const { outbound } = target;
+  let at = outbound.reserve(total);
+  const bytes = outbound.chunk!;
+  bytes[at++] = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
+  at = writeVariableByteInteger(bytes, at, length);
+  copyBytes(message.body, start, message.bodyEnd, bytes, at);
+  at += message.topicEnd - start;
+  bytes[at] = packetId >>> 8;
+  bytes[at + 1] = packetId & 0xff;
   return total;
 }

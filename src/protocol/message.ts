@@ -42,6 +42,11 @@ export interface NewMessage {
 }
 
 export class Message {
+  /**
+   * Of a borrowed message whose bytes lie as in its QoS 1 or 2 PUBLISH: whether in the form of 5.0 (5) or of 3.x (3); else 0.
+   * The Variable Header begins two bytes before `topicStart`, the Packet Identifier stands at `topicEnd`.
+   */
+  wireForm: 0 | 3 | 5 = 0;
   private kept: Message | undefined;
 
   constructor(
@@ -151,6 +156,7 @@ export class Message {
       return Message.fromView(view, chunk, topicName, publisherId, nowMs);
     const message = scratch;
     message.kept = undefined;
+    message.wireForm = view.qos === 0 ? 0 : view.version5 ? 5 : 3;
     message.topicName = topicName;
     message.qos = view.qos;
     message.retain = view.retain;

@@ -27,6 +27,7 @@ export class PublishView {
   /** The Topic Name's bytes, without its length; empty when an alias stands for it. */
   topicStart = 0;
   topicEnd = 0;
+  version5 = false;
   /** 0 at QoS 0 */
   packetId = 0;
   /** Properties without their length; equal when there are none. */
@@ -69,6 +70,7 @@ export class PublishView {
     this.topicAlias = 0;
     this.messageExpiryInterval = -1;
     this.propertiesMixed = false;
+    this.version5 = version === 5;
     if (version === 5) {
       const length = readVariableByteInteger(bytes, at, end);
       if (length < 0) throw malformed('MQTT-1.5.5-1', 'PUBLISH Property Length is malformed');

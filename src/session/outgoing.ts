@@ -30,6 +30,23 @@ export class Outgoing {
   ) {}
 }
 
+/**
+ * In flight to a client whose session ends with its connection: nothing will be sent again, so nothing is kept but the
+ * state, and one object serves all.
+ */
+export const unkept: Readonly<Record<'awaitingPuback' | 'awaitingPubrec' | 'awaitingPubcomp', Outgoing>> = {
+  awaitingPuback: makeUnkept(OutgoingState.AwaitingPuback, 1),
+  awaitingPubrec: makeUnkept(OutgoingState.AwaitingPubrec, 2),
+  awaitingPubcomp: makeUnkept(OutgoingState.AwaitingPubcomp, 2),
+};
+
+function makeUnkept(state: OutgoingState, qos: QoS): Outgoing {
+  const item = new Outgoing(undefined, qos, false, undefined, undefined);
+  item.state = state;
+  item.counted = true;
+  return item;
+}
+
 const FREE_MAX = 4096;
 const free: Outgoing[] = [];
 

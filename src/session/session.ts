@@ -22,7 +22,7 @@ import {
 } from '../protocol/index.js';
 import { type Delivery, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
 import type { HeldPublisher, Link } from './link.js';
-import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing } from './outgoing.js';
+import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
 import { OutgoingQueue } from './outgoing-queue.js';
 import type { Holder, Pressure } from './pressure.js';
 
@@ -265,11 +265,13 @@ export class Session implements Subscriber {
       }
       if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
     }
-    const item = takeOutgoing(message, qos, retain, delivery.subscriptionIds, delivery.shared);
+    const { shared, subscriptionIds } = delivery;
     if (link !== undefined && this.outstanding < this.window && !this.hasWaiting() && link.hasRoom) {
-      this.send(item, link);
+      if (this.keeps(shared)) this.send(takeOutgoing(message, qos, retain, subscriptionIds, shared), link);
+      else this.sendUnkept(message, qos, retain, subscriptionIds, link);
       return true;
     }
+    const item = takeOutgoing(message, qos, retain, subscriptionIds, shared);
     return this.enqueue(item);
   }
 
@@ -341,10 +343,20 @@ export class Session implements Subscriber {
     );
   }
 
+  /** Whether what is sent may have to be sent again: to this client later, or to another member of its group. */
+  private keeps(shared: Subscription | undefined): boolean {
+    return this.expiryInterval !== 0 || shared !== undefined;
+  }
+
   private send(item: Outgoing, link: Link): void {
     const message = item.message!;
     if (item.qos === 0) {
       if (!link.publish(message, 0, item.retain, false, 0, item.subscriptionIds)) this.context.metrics.publishDropped++;
+      giveOutgoing(item);
+      return;
+    }
+    if (!this.keeps(item.shared)) {
+      this.sendUnkept(message, item.qos, item.retain, item.subscriptionIds, link);
       giveOutgoing(item);
       return;
     }
@@ -354,14 +366,29 @@ export class Session implements Subscriber {
       giveOutgoing(item);
       return;
     }
+    item.message = message.keep();
     item.packetId = packetId;
     item.sequence = this.nextSequence++;
     item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
     item.counted = true;
     this.outstanding++;
     this.inflight![packetId] = item;
-    // A session that ends with its connection never sends again, unless its group's other members get it.
-    item.message = this.expiryInterval === 0 && item.shared === undefined ? undefined : message.keep();
+  }
+
+  private sendUnkept(
+    message: Message,
+    qos: QoS,
+    retain: boolean,
+    subscriptionIds: readonly number[] | undefined,
+    link: Link,
+  ): void {
+    const packetId = this.unusedPacketId(); // [MQTT-2.2.1-4]
+    if (!link.publish(message, qos, retain, false, packetId, subscriptionIds)) {
+      this.context.metrics.publishDropped++; // [MQTT-3.1.2-25]
+      return;
+    }
+    this.outstanding++;
+    this.inflight![packetId] = qos === 1 ? unkept.awaitingPuback : unkept.awaitingPubrec;
   }
 
   private resendOne(link: Link): void {
@@ -373,7 +400,7 @@ export class Session implements Subscriber {
     if (item.state === OutgoingState.AwaitingPubcomp) link.pubrel(item.packetId, true);
     // [MQTT-3.3.1-1] DUP marks the re-delivery
     else if (!link.publish(item.message!, item.qos, item.retain, true, item.packetId, item.subscriptionIds))
-      this.finish(item);
+      this.finish(item, item.packetId);
   }
 
   private sendRetained(link: Link): void {
@@ -400,11 +427,12 @@ export class Session implements Subscriber {
     return this.nextPacketId;
   }
 
-  private finish(item: Outgoing): void {
-    this.inflight![item.packetId] = undefined;
+  /** Ends the exchange of `packetId`, whose message is `item`. */
+  private finish(item: Outgoing, packetId: number): void {
+    this.inflight![packetId] = undefined;
     if (item.counted) this.outstanding--;
     // The list of what is to be re-sent may still hold it: then it is not used again.
-    if (this.resend === undefined) giveOutgoing(item);
+    if (item.packetId !== 0 && this.resend === undefined) giveOutgoing(item);
   }
 
   // ---- acknowledgements from the client ----
@@ -413,7 +441,7 @@ export class Session implements Subscriber {
   puback(packetId: number): void {
     const item = this.inflight?.[packetId];
     if (item === undefined || item.state !== OutgoingState.AwaitingPuback) return;
-    this.finish(item);
+    this.finish(item, packetId);
     if (this.hasWaiting()) this.pump();
   }
 
@@ -425,19 +453,22 @@ export class Session implements Subscriber {
     }
     if (reasonCode >= 0x80) {
       if (item.state !== OutgoingState.AwaitingPubrec) return;
-      this.finish(item); // [MQTT-4.4.0-2] [MQTT-4.8.2-6]
+      this.finish(item, packetId); // [MQTT-4.4.0-2] [MQTT-4.8.2-6]
       if (this.hasWaiting()) this.pump();
       return;
     }
-    item.state = OutgoingState.AwaitingPubcomp;
-    item.message = undefined; // [MQTT-4.3.3-6]
+    if (item.packetId === 0) this.inflight![packetId] = unkept.awaitingPubcomp;
+    else {
+      item.state = OutgoingState.AwaitingPubcomp;
+      item.message = undefined; // [MQTT-4.3.3-6]
+    }
     this.link?.pubrel(packetId, true); // [MQTT-4.3.3-4]
   }
 
   pubcomp(packetId: number): void {
     const item = this.inflight?.[packetId];
     if (item === undefined || item.state !== OutgoingState.AwaitingPubcomp) return;
-    this.finish(item);
+    this.finish(item, packetId);
     if (this.hasWaiting()) this.pump();
   }
 
@@ -487,7 +518,8 @@ export class Session implements Subscriber {
       return true;
     };
     const sent = (this.inflight ?? []).filter((item) => item?.state === OutgoingState.AwaitingPuback) as Outgoing[];
-    for (const item of sent.sort((a, b) => a.sequence - b.sequence)) if (giveBack(item)) this.finish(item);
+    for (const item of sent.sort((a, b) => a.sequence - b.sequence))
+      if (giveBack(item)) this.finish(item, item.packetId);
     this.queue?.extract(giveBack);
     for (const [group, messages] of byGroup) group.takeBack(messages);
   }

@@ -138,7 +138,9 @@ function parameterStep(parameter: string, field: Field, pretty: boolean, badJson
     case 'q':
       return ({ qos }) => String(qos);
     case 'R':
-      return string(({ properties }) => binary(properties?.responseTopic ?? ''));
+      // absent it takes no room, unlike the content type
+      return ({ properties }) =>
+        properties?.responseTopic === undefined ? '' : printString(binary(properties.responseTopic), field);
     case 'r':
       return ({ retain }) => (retain ? '1' : '0');
     case 'S':

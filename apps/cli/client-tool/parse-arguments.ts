@@ -151,6 +151,9 @@ function completeTool(options: ToolOptions): void {
       if (topic === undefined || options.source === undefined || options.responseTopic === undefined) {
         throw new UsageError('All of topic, message, and response topic must be supplied.');
       }
+      if (options.properties.publish?.responseTopic !== undefined) {
+        throw new UsageError('The response topic is given with -e, not with -D publish response-topic.');
+      }
       break;
     case 'sub':
       if (topic === undefined) throw new UsageError('You must specify a topic to subscribe to.');

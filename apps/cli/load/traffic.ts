@@ -17,7 +17,7 @@ import type { LoadPlan } from './plan.js';
 import { Publisher } from './publisher.js';
 import { Receiver } from './receiver.js';
 import { TopicTable } from './topic-table.js';
-import { encodeConnect, encodeSubscribe } from './wire.js';
+import { encodeConnect, encodeSubscribe, PINGREQ } from './wire.js';
 
 export interface TrafficOptions {
   plan: LoadPlan;
@@ -52,6 +52,7 @@ export class Traffic {
   private waiting: Publisher[] = [];
   private serveScheduled = false;
   private looks: NodeJS.Timeout | undefined;
+  private pings: NodeJS.Timeout | undefined;
   private pacer: Pacer | undefined;
   private dialler: Dialler | undefined;
   private seenElsewhere: boolean;
@@ -107,6 +108,7 @@ export class Traffic {
       done,
     );
     this.dialler.start();
+    if (plan.keepAlive > 0) this.pings ??= setInterval(() => this.ping(), plan.keepAlive * 500);
   }
 
   /** Starts publishing (and, closed loop, the watch for publishers whose messages do not come back). */
@@ -133,8 +135,14 @@ export class Traffic {
 
   close(): void {
     this.drain();
+    clearInterval(this.pings);
     this.dialler?.stop();
     for (const link of this.links) link.leave();
+  }
+
+  /** Twice per keep alive, whether something else was sent or not [MQTT3-3.1.2-23]. */
+  private ping(): void {
+    for (const link of this.links) if (link.state === 'ready') link.write(PINGREQ);
   }
 
   // What a Link calls.
