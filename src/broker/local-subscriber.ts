@@ -22,6 +22,7 @@ export class LocalSubscriber implements Subscriber {
   matchMark = 0;
   matchIndex = 0;
   readonly online = true;
+  readonly accepting = true;
 
   constructor(
     /** Not one a client can have: `$` and a number. */

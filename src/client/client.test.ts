@@ -553,6 +553,10 @@ interface Running {
   close(): Promise<void>;
 }
 
+/** Whatever a failing test left open. */
+const listening: Running[] = [];
+after(() => Promise.all(listening.map((running) => running.close())));
+
 async function listen(onSocket: (socket: Socket) => void): Promise<Running> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -563,14 +567,15 @@ async function listen(onSocket: (socket: Socket) => void): Promise<Running> {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const address = server.address();
-  return {
-    port: typeof address === 'object' && address !== null ? address.port : 0,
+  const running = {
+    port: (server.address() as AddressInfo).port,
     close: async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+  listening.push(running);
+  return running;
 }
 
 /** A server that answers each packet as `script` says. */

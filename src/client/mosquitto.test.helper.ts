@@ -51,6 +51,9 @@ export async function startMosquitto(
     // as root it would change to a user that cannot read the directory's files
     writeFileSync(file, ['user root', ...lines(port, directory), ''].join('\n'));
     const child = spawn(program, ['-c', file], { stdio: 'ignore' });
+    // a test that fails before it stops the broker neither hangs nor leaves it behind
+    child.unref();
+    process.once('exit', () => child.kill('SIGKILL'));
     if (await answers(child, port)) return { port, directory, stop: () => stop(child, directory) };
     await stop(child, directory);
     if (attempt === 5) throw new Error('mosquitto did not start');
@@ -74,6 +77,7 @@ async function answers(child: ChildProcess, port: number): Promise<boolean> {
 
 async function stop(child: ChildProcess, directory: string): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
+    child.ref();
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;

@@ -147,11 +147,6 @@ export class Router {
     return this.tree.remove(subscription);
   }
 
-  /** The group of a shared subscription, if anyone is in it. */
-  group(topicFilter: string, shareName: string): SharedGroup | undefined {
-    return this.tree.group(topicFilter, shareName);
-  }
-
   private refresh(entry: TopicEntry): void {
     const { deliveries, groups } = this.tree.match(entry.topicName);
     entry.deliveries = deliveries;

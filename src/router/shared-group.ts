@@ -1,9 +1,10 @@
 /**
  * One shared subscription: `$share/<shareName>/<topicFilter>` and the sessions in it (v5 §4.8.2).
  *
- * A message goes to one member, an online one when there is any. While none is online, QoS 1 and 2 messages wait here, for
- * the group and not for a member, up to a limit above which the oldest is dropped. What a member had not acknowledged when
- * it left for good comes back through `takeBack`, oldest first, before anything newer.
+ * A QoS 1 or 2 message goes to one member that is online and has room; while there is none it waits here, for the group and
+ * not for a member, and whatever comes after it waits behind it, up to a limit above which the oldest is dropped. QoS 0 goes
+ * to an online member or nowhere. What a member had not acknowledged when it left comes back through `takeBack`, before
+ * anything newer.
  */
 import type { Message, PublishRun } from '../protocol/index.js';
 import type { Subscription } from './subscription.js';
@@ -25,6 +26,7 @@ export class SharedGroup {
   private next = 0;
   private sticky: Subscription | undefined;
   private waiting: Message[] = [];
+  private draining = false;
 
   constructor(
     readonly shareName: string,
@@ -63,23 +65,30 @@ export class SharedGroup {
 
   /** Hands `message` to one member, or keeps it for the group. Returns false when the member's queue refuses it. */
   deliver(message: Message): boolean {
-    const member = this.choose(message.publisherId, message.topicName);
-    if (member === undefined) return true;
-    if (member.subscriber.online || message.qos === 0) return member.subscriber.deliver(message, member);
-    this.keep(message);
+    if (message.qos === 0) {
+      const member = this.choose(message.publisherId, message.topicName, isOnline);
+      return member === undefined || member.subscriber.deliver(message, member);
+    }
+    if (this.waiting.length === 0) {
+      const member = this.choose(message.publisherId, message.topicName, isAccepting);
+      if (member !== undefined) return member.subscriber.deliver(message, member);
+    }
+    this.waiting.push(message.compact());
+    this.drain();
+    this.trim();
     return true;
   }
 
   /** Hands each packet of a QoS 0 run to a member; a run of one member goes as it is. */
   deliverRun(run: PublishRun, topicName: string): void {
     if (this.members.length === 1 || run.count === 1) {
-      const member = this.choose(run.publisherId, topicName);
+      const member = this.choose(run.publisherId, topicName, isOnline);
       member?.subscriber.deliverRun(run, member);
       return;
     }
     const part = run.part();
     run.forEach((packetStart, _payloadStart, packetEnd) => {
-      const member = this.choose(run.publisherId, topicName);
+      const member = this.choose(run.publisherId, topicName, isOnline);
       if (member === undefined) return;
       part.beginPart(run, packetStart, packetEnd);
       member.subscriber.deliverRun(part, member);
@@ -87,17 +96,24 @@ export class SharedGroup {
     part.release();
   }
 
-  /** A member came online: what waited goes out, to this and other online members. */
+  /** A member came online or has room again: what waited goes out, to this and other members, as far as they have room. */
   drain(): void {
-    if (this.waiting.length === 0) return;
-    const waiting = this.waiting;
-    this.waiting = [];
+    if (this.draining) return;
+    this.draining = true;
     const now = this.options.nowMs();
-    for (const message of waiting) {
-      if (message.isExpired(now))
+    let taken = 0;
+    for (; taken < this.waiting.length; taken++) {
+      const message = this.waiting[taken]!;
+      if (message.isExpired(now)) {
         this.options.onDropped(); // [MQTT-3.3.2-5]
-      else this.deliver(message);
+        continue;
+      }
+      const member = this.choose(message.publisherId, message.topicName, isAccepting);
+      if (member === undefined) break;
+      member.subscriber.deliver(message, member);
     }
+    if (taken > 0) this.waiting = this.waiting.slice(taken);
+    this.draining = false;
   }
 
   /** Messages that a leaving member had not finished, oldest first. */
@@ -108,11 +124,6 @@ export class SharedGroup {
     this.trim();
   }
 
-  private keep(message: Message): void {
-    this.waiting.push(message.compact());
-    this.trim();
-  }
-
   private trim(): void {
     while (this.waiting.length > this.options.queueMessagesMax) {
       this.waiting.shift();
@@ -120,40 +131,48 @@ export class SharedGroup {
     }
   }
 
-  /** A member by the strategy among the online ones; when none is, by the strategy among all. */
-  private choose(publisherId: string | undefined, topicName: string): Subscription | undefined {
+  /** A member by the strategy among those that are `fit`; undefined when none is. */
+  private choose(
+    publisherId: string | undefined,
+    topicName: string,
+    fit: (member: Subscription) => boolean,
+  ): Subscription | undefined {
     const count = this.members.length;
     if (count === 0) return undefined;
     switch (this.options.strategy) {
       case 'random':
-        return this.members[this.onlineFrom(Math.floor(Math.random() * count))];
+        return this.members[this.firstFit(Math.floor(Math.random() * count), fit)];
       case 'sticky':
-        if (this.sticky === undefined || !this.sticky.subscriber.online)
-          this.sticky = this.members[this.onlineFrom(this.next++ % count)];
+        if (this.sticky === undefined || !fit(this.sticky))
+          this.sticky = this.members[this.firstFit(this.next++ % count, fit)];
         return this.sticky;
       case 'hashClientId':
-        return this.members[this.onlineFrom(hash(publisherId ?? '') % count)];
+        return this.members[this.firstFit(hash(publisherId ?? '') % count, fit)];
       case 'hashTopic':
-        return this.members[this.onlineFrom(hash(topicName) % count)];
+        return this.members[this.firstFit(hash(topicName) % count, fit)];
       default: {
         // localFirst prefers members on this node; every member of a single node is local, in turn.
-        const index = this.onlineFrom(this.next % count);
+        const index = this.firstFit(this.next % count, fit);
+        if (index < 0) return undefined;
         this.next = index + 1;
         return this.members[index];
       }
     }
   }
 
-  /** Index of the first online member from `start` on; `start` when none is. */
-  private onlineFrom(start: number): number {
+  /** Index of the first fit member from `start` on; -1 when none is. */
+  private firstFit(start: number, fit: (member: Subscription) => boolean): number {
     const count = this.members.length;
     for (let step = 0; step < count; step++) {
       const index = start + step < count ? start + step : start + step - count;
-      if (this.members[index]!.subscriber.online) return index;
+      if (fit(this.members[index]!)) return index;
     }
-    return start;
+    return -1;
   }
 }
+
+const isOnline = (member: Subscription): boolean => member.subscriber.online;
+const isAccepting = (member: Subscription): boolean => member.subscriber.accepting;
 
 /** FNV-1a over UTF-16 units: spreads identifiers that differ in their last digits. */
 function hash(text: string): number {

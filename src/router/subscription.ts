@@ -1,10 +1,13 @@
 import type { Message, PublishRun, QoS } from '../protocol/index.js';
+import type { SharedGroup } from './shared-group.js';
 
 /** Who receives what the router matches: a session, or a local client (bridge, rules, embedding program). */
 export interface Subscriber {
   readonly clientId: string;
   /** Whether a message handed over now can leave now; shared subscriptions prefer such members. */
   readonly online: boolean;
+  /** Whether it is online and has room in its queue: shared subscriptions hand QoS 1 and 2 to such members only. */
+  readonly accepting: boolean;
   /** Takes one message, at the smaller QoS of message and delivery. Returns false when a full queue refuses it. */
   deliver(message: Message, delivery: Delivery): boolean;
   /** Takes a run of QoS 0 packets; its bytes are good only during the call. */
@@ -34,6 +37,8 @@ export class Subscription implements Delivery {
   readonly subscriptionIds: readonly number[] | undefined;
   readonly withoutNoLocal: Delivery | undefined = undefined;
   readonly shared: Subscription | undefined;
+  /** Its group when it is shared, from when the topic tree took it. */
+  group: SharedGroup | undefined;
   /** Position in the list that holds it, kept by the topic tree. */
   index = -1;
 

@@ -72,6 +72,7 @@ export class TopicTree {
         this.groupCount++;
       }
       group.add(subscription);
+      subscription.group = group;
       return group;
     }
     node.subscriptions ??= [];
@@ -84,7 +85,9 @@ export class TopicTree {
   replace(current: Subscription, next: Subscription): void {
     const node = this.nodeFor(current.topicFilter);
     if (current.shareName !== undefined) {
-      node.groups!.get(current.shareName)!.replace(current, next);
+      const group = node.groups!.get(current.shareName)!;
+      group.replace(current, next);
+      next.group = group;
       return;
     }
     node.subscriptions![current.index] = next;
@@ -117,10 +120,6 @@ export class TopicTree {
     }
     this.prune(node);
     return left;
-  }
-
-  group(topicFilter: string, shareName: string): SharedGroup | undefined {
-    return this.findNode(topicFilter)?.groups?.get(shareName);
   }
 
   /** Everything that `topicName` matches, overlapping subscriptions of one subscriber merged. */
@@ -184,15 +183,6 @@ export class TopicTree {
         }
         node = child;
       }
-    }
-    return node;
-  }
-
-  private findNode(topicFilter: string): TopicNode | undefined {
-    let node: TopicNode | undefined = this.root;
-    for (const level of topicFilter.split('/')) {
-      node = level === '+' ? node.plus : level === '#' ? node.hash : node.children?.get(level);
-      if (node === undefined) return undefined;
     }
     return node;
   }

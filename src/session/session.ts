@@ -70,6 +70,8 @@ export class Session implements Subscriber {
 
   private link: (Link & HeldPublisher) | undefined;
   private subscriptions: Map<string, Subscription> | undefined;
+  /** The shared ones of them. */
+  private shared: Map<string, Subscription> | undefined;
   private queue: OutgoingQueue | undefined;
   private inflight: (Outgoing | undefined)[] | undefined;
   private resend: Outgoing[] | undefined;
@@ -90,6 +92,11 @@ export class Session implements Subscriber {
 
   get online(): boolean {
     return this.link !== undefined;
+  }
+
+  get accepting(): boolean {
+    const { queueMessagesMax, queueBytesMax } = this.context.limits;
+    return this.link !== undefined && this.queuedMessages < queueMessagesMax && this.queuedBytes < queueBytesMax;
   }
 
   get connection(): Link | undefined {
@@ -137,8 +144,6 @@ export class Session implements Subscriber {
         this.resend = open.sort((a, b) => a.sequence - b.sequence);
       }
     }
-    for (const subscription of this.allSubscriptions)
-      if (subscription.shareName !== undefined) this.groupOf(subscription)?.drain();
     this.pump();
   }
 
@@ -186,6 +191,7 @@ export class Session implements Subscriber {
     this.handSharedOn();
     const subscriptions = this.subscriptions;
     this.subscriptions = undefined;
+    this.shared = undefined;
     if (subscriptions) for (const subscription of subscriptions.values()) this.context.router.unsubscribe(subscription);
     this.queue = undefined;
     this.inflight = undefined;
@@ -220,10 +226,11 @@ export class Session implements Subscriber {
     );
     const key = subscription.fullFilter;
     const current = this.subscriptions.get(key);
-    const group = this.context.router.subscribe(subscription, current);
+    this.context.router.subscribe(subscription, current);
     this.subscriptions.set(key, subscription);
     if (request.shareName !== undefined) {
-      group?.drain();
+      this.shared ??= new Map();
+      this.shared.set(key, subscription);
       return; // retained messages are not sent to shared subscriptions (v5 §4.8.2)
     }
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
@@ -244,9 +251,12 @@ export class Session implements Subscriber {
     this.subscriptions!.delete(fullFilter);
     if (this.subscriptions!.size === 0) this.subscriptions = undefined;
     if (this.cursors) this.cursors = this.cursors.filter((cursor) => cursor.subscription !== subscription);
-    const group = this.context.router.unsubscribe(subscription);
+    this.shared?.delete(fullFilter);
+    if (this.shared?.size === 0) this.shared = undefined;
+    this.context.router.unsubscribe(subscription);
+    const { group } = subscription;
     // What was sent is completed [MQTT-3.10.4-3]; what still waits belongs to the group's other members.
-    if (group) group.takeBack(this.takeQueued((item) => item.shared === subscription));
+    if (group) group.takeBack(this.takeQueued((item) => item.shared?.group === group));
     return ReasonCode.Success;
   }
 
@@ -330,6 +340,8 @@ export class Session implements Subscriber {
         this.sendRetained(link);
       } else break;
     }
+    if (this.shared !== undefined)
+      for (const { group } of this.shared.values()) if (group!.queued > 0 && this.accepting) group!.drain();
     if (this.holder !== undefined && this.drainedEnough(link)) {
       this.holder.drained();
       this.holder = undefined;
@@ -496,21 +508,19 @@ export class Session implements Subscriber {
 
   // ---- shared subscriptions ----
 
-  private groupOf(subscription: Subscription): SharedGroup | undefined {
-    return this.context.router.group(subscription.topicFilter, subscription.shareName!);
-  }
-
   /**
    * Gives back to its groups what came by shared subscriptions and is not finished: what waits, and QoS 1 in flight. A QoS 2
    * message that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5].
    */
   private handSharedOn(): void {
-    if (this.subscriptions === undefined) return;
+    const mine = this.shared;
+    if (mine === undefined) return;
     const byGroup = new Map<SharedGroup, Message[]>();
     const giveBack = (item: Outgoing): boolean => {
-      if (item.shared === undefined || item.message === undefined) return false;
-      const group = this.groupOf(item.shared);
-      if (group === undefined || (group.size === 1 && this.expiryInterval === 0)) return false;
+      const group = item.shared?.group;
+      // What came by a subscription that was given up since stays with this client [MQTT-3.10.4-3].
+      if (group === undefined || item.message === undefined || mine.get(item.shared!.fullFilter)?.group !== group)
+        return false;
       const messages = byGroup.get(group);
       // The queue keeps the message at its own QoS and retain flag; another member's QoS may differ.
       if (messages) messages.push(item.message);

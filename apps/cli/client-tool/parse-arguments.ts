@@ -118,7 +118,8 @@ function completeSession(options: ToolOptions): void {
   if (options.clientId !== undefined && options.clientIdPrefix !== undefined) {
     throw new UsageError('-i and -I argument cannot be used together.');
   }
-  const named = options.clientId !== undefined || options.clientIdPrefix !== undefined;
+  // an identifier made of a process id never comes back to its session
+  const named = options.clientId !== undefined;
   if (options.protocolVersion === 5) {
     if (options.keepSession) options.sessionExpiryInterval ??= 0xffff_ffff;
     if (options.sessionExpiryInterval === 0xffff_ffff && !named) {
