@@ -15,6 +15,7 @@
 import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
+  type AcknowledgePacket,
   connectVersion,
   type DisconnectReasonCode,
   decodeBody,
@@ -54,6 +55,8 @@ import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 const ROOM_BYTES = 1_048_576;
 /** A run from this length on is shared by reference when it has more than one receiver, bytes. */
 const SHARE_BYTES_MIN = 1024;
+/** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
+const CONNECT_VERSION_BYTES = 9;
 /** First allocation for a large packet that has not come whole: it grows with what really arrives, bytes. */
 const REST_BYTES_FIRST = 16_384;
 
@@ -159,7 +162,10 @@ export class Connection implements ByteSink, Link, HeldPublisher {
         bodyStart = at + 1 + variableByteIntegerLength(length);
       }
       const bodyEnd = bodyStart + length;
-      if (bodyEnd - at > packetBytesMax) this.refuseLarge(header, bodyEnd - at);
+      if (bodyEnd - at > packetBytesMax) {
+        if (this.awaitsVersion(header, end - bodyStart)) break;
+        this.refuseLarge(header, bytes, bodyStart, end, bodyEnd - at);
+      }
       if (bodyEnd > end) break;
       if (header === 0x30 && this.state === ConnectionState.Connected) {
         at = receiveRun(this, bytes, at, bodyStart, bodyEnd, end);
@@ -173,12 +179,20 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     return at;
   }
 
-  private refuseLarge(header: number, bytes: number): never {
-    if (this.state === ConnectionState.Opening && header >> 4 !== PacketType.Connect) throw notConnect(header);
+  /** Of a CONNECT that is too large: whether its version, in which to refuse it, has not come yet. */
+  private awaitsVersion(header: number, bodyBytes: number): boolean {
+    return this.state === ConnectionState.Opening && header === 0x10 && bodyBytes < CONNECT_VERSION_BYTES;
+  }
+
+  private refuseLarge(header: number, bytes: Buffer, bodyStart: number, end: number, length: number): never {
+    if (this.state === ConnectionState.Opening) {
+      if (header !== 0x10) throw notConnect(header);
+      this.learnVersion(bytes, bodyStart, end);
+    }
     throw new ProtocolFailure(
       ReasonCode.PacketTooLarge,
       'MQTT-3.2.2-15',
-      `packet of ${bytes} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
+      `packet of ${length} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
     );
   }
 
@@ -234,11 +248,7 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   private onEarlyPacket(header: number, bytes: Buffer, start: number, end: number): void {
     if (this.state === ConnectionState.Opening) {
       if (header >> 4 !== PacketType.Connect) throw notConnect(header); // [MQTT-3.1.0-1]
-      const version = connectVersion(bytes, start, end);
-      if (version !== undefined) {
-        this.version = version;
-        this.version5 = version === 5;
-      }
+      this.learnVersion(bytes, start, end);
       const packet = decodeBody(header, bytes, start, end, this.version, 'server');
       if (packet.type === PacketType.Connect) onConnect(this, packet);
       return;
@@ -249,6 +259,14 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     // [MQTT-3.1.2-30]
     else
       throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
+  }
+
+  /** So that even a CONNECT that cannot be decoded is refused in its own version. */
+  private learnVersion(bytes: Buffer, start: number, end: number): void {
+    const version = connectVersion(bytes, start, end);
+    if (version === undefined) return;
+    this.version = version;
+    this.version5 = version === 5;
   }
 
   private onPubrel(packetId: number): void {
@@ -304,8 +322,14 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     if (length === variableByteIntegerIncomplete) return;
     if (length === variableByteIntegerMalformed)
       throw new ProtocolFailure(ReasonCode.MalformedPacket, 'MQTT-1.5.5-1', 'Remaining Length is malformed');
-    this.restNeeded = 1 + variableByteIntegerLength(length) + length;
-    if (this.restNeeded > this.context.limits.packetBytesMax) this.refuseLarge(this.rest![0]!, this.restNeeded);
+    const bodyStart = 1 + variableByteIntegerLength(length);
+    const needed = bodyStart + length;
+    if (needed > this.context.limits.packetBytesMax) {
+      const header = this.rest![0]!;
+      if (this.awaitsVersion(header, this.restBytes - bodyStart)) return;
+      this.refuseLarge(header, this.rest!, bodyStart, this.restBytes, needed);
+    }
+    this.restNeeded = needed;
   }
 
   /** Handles what is whole in `rest` and keeps the remainder. */
@@ -465,9 +489,17 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     );
   }
 
-  /** Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only. */
+  /**
+   * Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only, and with it
+   * a Reason String where it is a refusal.
+   */
   acknowledge(header: number, packetId: number, reasonCode: number): void {
     const { outbound } = this;
+    if (reasonCode >= 0x80 && this.version5) {
+      const properties: Properties = { reasonString: refusalOf(reasonCode) };
+      this.send({ type: (header >> 4) as AcknowledgePacket['type'], packetId, reasonCode, properties });
+      return;
+    }
     if (reasonCode === 0 || !this.version5) {
       let at = outbound.reserve(4);
       const bytes = outbound.chunk!;
@@ -642,6 +674,20 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   /** Words for the end of this connection, as observers and logs show them. */
   get endedBecause(): string {
     return this.disconnectReason < 0 ? 'connection lost' : reasonName(this.disconnectReason);
+  }
+}
+
+/** What a refused acknowledgement means here, in words. */
+function refusalOf(reasonCode: number): string {
+  switch (reasonCode) {
+    case ReasonCode.NotAuthorized:
+      return 'the client may not publish to this topic';
+    case ReasonCode.QuotaExceeded:
+      return 'the retained store or the queue of a subscriber is full';
+    case ReasonCode.PacketIdentifierNotFound:
+      return 'no exchange with this packet identifier is open';
+    default:
+      return reasonName(reasonCode);
   }
 }
 

@@ -174,7 +174,7 @@ function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
 function entryOf(connection: Connection, bytes: Buffer, start: number, end: number): TopicEntry {
   const { router, limits } = connection.context;
   const last = connection.lastEntry;
-  if (last !== undefined && last.isNamed(bytes, start, end) && router.current(last)) return last;
+  if (last?.isNamed(bytes, start, end) && router.current(last)) return last;
   const found = router.findEntry(bytes, start, end);
   if (found !== undefined) {
     connection.lastEntry = found;

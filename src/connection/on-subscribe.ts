@@ -6,6 +6,7 @@ import {
   parseSharedFilter,
   type QoS,
   ReasonCode,
+  reasonName,
   type SubackReasonCode,
   type SubscribePacket,
   type SubscriptionRequest,
@@ -27,7 +28,15 @@ export function onSubscribe(connection: Connection, packet: SubscribePacket): vo
     reasonCodes.push(refused ?? subscribe(connection, request, identifier));
   }
   // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
-  connection.send({ type: PacketType.Suback, packetId: packet.packetId, reasonCodes });
+  const refused = reasonCodes.findIndex((reasonCode) => reasonCode >= 0x80);
+  connection.send({
+    type: PacketType.Suback,
+    packetId: packet.packetId,
+    reasonCodes,
+    ...(refused < 0 || !connection.version5
+      ? {}
+      : { properties: { reasonString: `filter ${refused + 1} is refused: ${reasonName(reasonCodes[refused]!)}` } }),
+  });
   connection.session!.pump();
 }
 

@@ -257,6 +257,7 @@ export class Session implements Subscriber {
     const { group } = subscription;
     // What was sent is completed [MQTT-3.10.4-3]; what still waits belongs to the group's other members.
     if (group) group.takeBack(this.takeQueued((item) => item.shared?.group === group));
+    this.pump();
     return ReasonCode.Success;
   }
 

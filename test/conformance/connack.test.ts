@@ -1,6 +1,6 @@
 /** CONNACK: order, flags, reason codes and properties (v5 §3.2, 3.1.1 §3.2). */
 import assert from 'node:assert/strict';
-import { PacketType, ReasonCode } from '../../src/protocol/index.js';
+import { encodePacket, PacketType, ReasonCode } from '../../src/protocol/index.js';
 import { all, conformance, v4v5, v5 } from '../support/conformance.js';
 import { properties, rawConnect } from '../support/wire-bytes.js';
 import { type ConnectOptions, connectPacket } from '../support/wire-client.js';
@@ -67,24 +67,25 @@ conformance(
 
 const willOf = (qos: 0 | 1 | 2, retain: boolean) => ({ topicName: 'w', payload: Buffer.from('x'), qos, retain });
 
+const encoded = (options: ConnectOptions) => encodePacket(connectPacket(5, options), 5);
+
 conformance(
   '[MQTT-3.2.2-8] refusals carry the reason code of the standard for their cause',
   v5,
   { config: { ...login.config, limits: { packetBytesMax: 200, clientIdBytesMax: 23 } } },
   async ({ open }) => {
-    const refusals: [reasonCode: number, connect: Buffer | ConnectOptions][] = [
+    const refusals: [reasonCode: number, connect: Uint8Array][] = [
       [ReasonCode.MalformedPacket, rawConnect(5, { flags: 3 })],
       [ReasonCode.ProtocolError, rawConnect(5, { properties: properties('21 0000') })],
-      [ReasonCode.ClientIdentifierNotValid, { clientId: 'x'.repeat(24) }],
-      [ReasonCode.BadUserNameOrPassword, { username: 'ann' }],
-      [ReasonCode.BadAuthenticationMethod, { properties: { authenticationMethod: 'none such' } }],
-      [ReasonCode.TopicNameInvalid, { will: { ...willOf(0, false), topicName: 'a/#' } }],
-      [ReasonCode.PacketTooLarge, { will: { ...willOf(0, false), payload: Buffer.alloc(200) } }],
+      [ReasonCode.ClientIdentifierNotValid, encoded({ clientId: 'x'.repeat(24) })],
+      [ReasonCode.BadUserNameOrPassword, encoded({ username: 'ann' })],
+      [ReasonCode.BadAuthenticationMethod, encoded({ properties: { authenticationMethod: 'none such' } })],
+      [ReasonCode.TopicNameInvalid, encoded({ will: { ...willOf(0, false), topicName: 'a/#' } })],
+      [ReasonCode.PacketTooLarge, encoded({ will: { ...willOf(0, false), payload: Buffer.alloc(200) } })],
     ];
     for (const [reasonCode, connect] of refusals) {
       const client = await open();
-      if (connect instanceof Buffer) client.send(connect);
-      else client.sendConnect(connect);
+      client.send(connect);
       await client.refused(reasonCode);
     }
   },

@@ -144,8 +144,8 @@ export class ReferenceModel {
       this.pump(session);
       return;
     }
-    if (next.retainHandling === 2 || (next.retainHandling === 1 && index >= 0)) return;
-    for (const message of this.retained.values()) {
+    const wanted = next.retainHandling === 0 || (next.retainHandling === 1 && index < 0);
+    for (const message of wanted ? this.retained.values() : []) {
       if (!topicMatches(next.topicFilter, message.topicName) || this.expired(message)) continue;
       if (next.noLocal && message.publisherId === session.clientId) continue;
       this.enqueue(session, message, Math.min(message.qos, next.qos), true, ids(next), undefined, true);
@@ -169,6 +169,7 @@ export class ReferenceModel {
         waiting.map((item) => item.message),
       );
     }
+    this.pump(session);
     return true;
   }
 
