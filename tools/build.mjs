@@ -1,6 +1,6 @@
 // Installs what the lock file asks for when it is not there yet, then compiles to dist/. Needs nothing but Node and npm.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -41,7 +41,16 @@ export function compile() {
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
-/** Removes compiled files whose sources are gone, so that no test of a deleted file runs. */
+/** Removes what was compiled from sources that are gone, so that no test of a deleted file runs. */
+function removeStale() {
+  const dist = join(root, 'dist');
+  for (const file of readdirSync(dist, { recursive: true })) {
+    if (!file.endsWith('.js') || existsSync(join(root, `${file.slice(0, -3)}.ts`))) continue;
+    for (const ending of ['.js', '.js.map', '.d.ts']) rmSync(join(dist, file.slice(0, -3) + ending), { force: true });
+  }
+}
+
+/** Removes everything compiled. */
 export function clean() {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
 }
@@ -52,6 +61,7 @@ export function build() {
   const want = `${readFileSync(join(root, 'tsconfig.json'), 'utf8')}`;
   if (existsSync(mark) && readFileSync(mark, 'utf8') !== want) clean();
   compile();
+  removeStale();
   writeFileSync(mark, want);
 }
 
