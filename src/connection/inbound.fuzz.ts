@@ -141,10 +141,7 @@ class InboundFuzz {
   private peer: FuzzPeer;
   private serial = 0;
 
-  constructor(
-    private readonly version: ProtocolVersion,
-    seed: number,
-  ) {
+  constructor(version: ProtocolVersion, seed: number) {
     this.random = new Random(seed * 8 + version);
     this.generator = new PacketGenerator(this.random, version);
     this.mutator = new Mutator(this.random);
@@ -240,7 +237,9 @@ class InboundFuzz {
     // A client that takes no such packet, or does not read, is told nothing; so are 3.x clients.
     if (peer.told === undefined) return;
     assert.equal(peer.told, this.log.lastReasonCode, 'what is logged is not what the client is told');
-    assert.equal(peer.told, expected.reasonCode, expected.message);
+    // A packet with two faults may be refused for either.
+    const codes = [expected.reasonCode, this.decoder.viewFailure?.reasonCode];
+    assert.ok(codes.includes(peer.told as typeof expected.reasonCode), `told ${peer.told} for ${expected.message}`);
   }
 
   private checkLog(): void {
@@ -286,7 +285,7 @@ class InboundFuzz {
     const received = this.bystander.take();
     assert.equal(received.length, 2, `the bystander got ${received.length} packets`);
     for (const packet of received) {
-      assert.ok(packet.type === PacketType.Publish && packet.payload.equals(payload));
+      assert.ok(packet.type === PacketType.Publish && payload.equals(packet.payload));
       if (packet.packetId !== undefined)
         this.bystander.send({ type: PacketType.Puback, packetId: packet.packetId, reasonCode: ReasonCode.Success });
     }

@@ -23,6 +23,8 @@ export class DecoderFuzz {
   refused = 0;
   /** What the last packet was refused for; undefined when it was decoded. */
   failure: ProtocolFailure | undefined;
+  /** Likewise by `PublishView`, when the packet was a PUBLISH to a server. */
+  viewFailure: ProtocolFailure | undefined;
   private readonly view = new PublishView();
   private reader: PacketReader;
 
@@ -36,6 +38,7 @@ export class DecoderFuzz {
   /** Decodes the body `bytes[start..end)` as a packet that a peer in `role` gets. */
   body(header: number, bytes: Buffer, start: number, end: number, role: Role): Packet | undefined {
     this.failure = undefined;
+    this.viewFailure = undefined;
     let packet: Packet | undefined;
     try {
       packet = decodeBody(header, bytes, start, end, this.version, role);
@@ -67,12 +70,12 @@ export class DecoderFuzz {
 
   private compareWithView(header: number, bytes: Buffer, start: number, end: number): void {
     const { view, version } = this;
-    let viewFailure: ProtocolFailure | undefined;
     try {
       view.read(header, bytes, start, end, version);
     } catch (error) {
-      viewFailure = checkFailure(error);
+      this.viewFailure = checkFailure(error);
     }
+    const { viewFailure } = this;
     if (viewFailure === undefined) {
       assert.ok(view.topicStart <= view.topicEnd && view.topicEnd <= view.propertiesStart);
       assert.ok(view.propertiesStart <= view.propertiesEnd && view.propertiesEnd <= view.payloadStart);
