@@ -209,11 +209,9 @@ export class PacketGenerator {
       case 'stringPair':
         return this.list(() => [random.pick(texts), random.pick(texts)]);
       default:
-        return name === 'responseTopic'
-          ? random.pick(topics)
-          : name === 'authenticationMethod'
-            ? 'FUZZ'
-            : random.pick(texts);
+        if (random.oneIn(200)) return random.pick(['x', '"']).repeat(65_535 - random.below(60));
+        if (name === 'responseTopic') return random.pick(topics);
+        return name === 'authenticationMethod' ? 'FUZZ' : random.pick(texts);
     }
   }
 }

@@ -152,7 +152,9 @@ conformance(
     client.pubrel(5);
     assert.equal(await client.bytes(), '70020005');
     client.pubrel(5);
-    assert.equal(await client.bytes(), version === 5 ? '7003000592' : '70020005');
+    const { packetId, reasonCode } = await client.packet(PacketType.Pubcomp);
+    const expected = version === 5 ? ReasonCode.PacketIdentifierNotFound : ReasonCode.Success;
+    assert.deepEqual([packetId, reasonCode], [5, expected]);
   },
 );
 
