@@ -5,5 +5,6 @@ export * from './copy-bytes.js';
 export * from './fault.js';
 export * from './limits.js';
 export * from './logger.js';
+export * from './quote.js';
 export * from './timer-wheel.js';
 export * from './turn.js';

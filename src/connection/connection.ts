@@ -429,7 +429,11 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   private refill(): void {
     if (!this.starved || this.state !== ConnectionState.Connected) return;
     this.starved = false;
-    this.session!.pump();
+    try {
+      this.session!.pump();
+    } catch (error) {
+      this.fail(error); // a bug in this connection's state ends this connection, not the turn of the others
+    }
   }
 
   publish(
@@ -673,7 +677,8 @@ export class Connection implements ByteSink, Link, HeldPublisher {
 
   /** Words for the end of this connection, as observers and logs show them. */
   get endedBecause(): string {
-    return this.disconnectReason < 0 ? 'connection lost' : reasonName(this.disconnectReason);
+    if (this.disconnectReason < 0) return 'connection lost';
+    return this.disconnectReason === 0 ? 'the client disconnected' : reasonName(this.disconnectReason);
   }
 }
 

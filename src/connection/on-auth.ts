@@ -5,6 +5,7 @@
  * flow between the steps as before.
  */
 
+import { quoted } from '../base/index.js';
 import type { AuthenticationExchange, ExchangeStep } from '../policy/index.js';
 import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -25,7 +26,7 @@ export function onAuth(connection: Connection, packet: AuthPacket): void {
   if (authentication === undefined) throw failure('MQTT-4.12.0-7', 'AUTH without an Authentication Method in CONNECT');
   const method = packet.properties?.authenticationMethod;
   if (method !== authentication.method)
-    throw failure('MQTT-4.12.0-5', `AUTH Authentication Method ${JSON.stringify(method ?? '')} is not that of CONNECT`);
+    throw failure('MQTT-4.12.0-5', `AUTH Authentication Method ${quoted(method ?? '')} is not that of CONNECT`);
   if (packet.reasonCode === ReasonCode.ReAuthenticate) {
     if (connection.state !== ConnectionState.Connected || authentication.exchange !== undefined)
       throw failure('MQTT-4.12.1-1', 'AUTH begins a re-authentication while another exchange runs');

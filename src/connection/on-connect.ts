@@ -2,9 +2,12 @@
  * CONNECT: what the broker can serve, who the client is, then its session and CONNACK (v5 §3.1.4).
  */
 import { randomBytes } from 'node:crypto';
+import { quoted } from '../base/index.js';
 import type { Admission, Client } from '../policy/index.js';
 import {
+  type ConnackPacket,
   type ConnectPacket,
+  encodePacket,
   isValidTopicName,
   PacketType,
   type Properties,
@@ -36,10 +39,6 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
   if (protocol.redirect !== undefined) {
     const { reasonCode, serverReference } = protocol.redirect;
     return connection.refuse(reasonCode, undefined, { serverReference });
-  }
-  if (context.metrics.clientsConnected >= limits.connectionsMax) {
-    context.log.warning('connection.refused', 'as many clients are connected as may be', connection.description);
-    return connection.refuse(ReasonCode.QuotaExceeded, 'the broker serves as many clients as it may');
   }
   if (packet.clientId === '' && !connection.version5 && !packet.cleanStart)
     // [MQTT3-3.1.3-8]
@@ -81,7 +80,7 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
     if (exchange === undefined)
       return connection.refuse(
         ReasonCode.BadAuthenticationMethod,
-        `authentication method ${JSON.stringify(method)} is not offered`,
+        `authentication method ${quoted(method)} is not offered`,
       );
     connection.state = ConnectionState.Authenticating;
     connection.authentication = {
@@ -135,7 +134,7 @@ function refuseWill(connection: Connection, will: Will): boolean {
     throw new ProtocolFailure(
       ReasonCode.TopicNameInvalid,
       'v5 §3.1.3.3',
-      `CONNECT Will Topic ${JSON.stringify(will.topicName.slice(0, 80))} is not a topic name`,
+      `CONNECT Will Topic ${quoted(will.topicName)} is not a topic name`,
     );
   if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
     connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
@@ -160,6 +159,7 @@ function assignClientId(connection: Connection): string {
   }
 }
 
+/** The client is who it says: settles the terms, opens its session, answers. */
 function admit(
   connection: Connection,
   packet: ConnectPacket,
@@ -170,6 +170,8 @@ function admit(
   const { limits, metrics } = context;
   const properties = packet.properties ?? {};
   const { clientId } = connection.client!;
+  const { will } = packet;
+  if (will !== undefined && !mayPublishWill(connection, will)) return;
   const asked = connection.version5
     ? (properties.sessionExpiryInterval ?? 0)
     : packet.cleanStart
@@ -186,12 +188,21 @@ function admit(
   const aliasMaximum = Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasMaximumToClients);
   if (connection.version5 && aliasMaximum > 0) connection.aliases = new AliasesToClient(aliasMaximum); // [MQTT-3.1.2-27]
 
+  const connack: ConnackPacket = { type: PacketType.Connack, sessionPresent: false, reasonCode: ReasonCode.Success };
+  if (connection.version5) {
+    connack.properties = connackProperties(connection, packet, asked, expiryInterval, assigned, authenticationData);
+    const bytes = encodePacket(connack, 5).length;
+    if (bytes > connection.packetBytesMax)
+      // [MQTT-3.1.2-24] without a CONNACK nothing else could follow [MQTT-3.2.0-1]
+      return connection.refuse(ReasonCode.PacketTooLarge, `CONNACK takes ${bytes} bytes, more than the client allows`);
+  }
+
   connection.state = ConnectionState.Connected;
   const { session, sessionPresent } = context.sessions.open(
     clientId,
     packet.cleanStart,
     expiryInterval,
-    willOf(packet.will, clientId),
+    willOf(will, clientId),
     connection,
     properties.receiveMaximum ?? 65535,
   );
@@ -201,14 +212,8 @@ function admit(
   if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;
   connection.startKeepAlive();
   // [MQTT-3.2.0-1] before anything else; 3.1 has no session present flag
-  connection.send({
-    type: PacketType.Connack,
-    sessionPresent: sessionPresent && connection.version !== 3,
-    reasonCode: ReasonCode.Success,
-    ...(connection.version5
-      ? { properties: connackProperties(connection, packet, asked, expiryInterval, assigned, authenticationData) }
-      : {}),
-  });
+  connack.sessionPresent = sessionPresent && connection.version !== 3;
+  connection.send(connack);
   context.log.information('client.connected', 'client connected', {
     ...connection.description,
     version: connection.version,
@@ -216,6 +221,19 @@ function admit(
   });
   context.observer.connected(connection);
   session.resume();
+}
+
+/** A will that its client may not publish refuses the client now, rather than the will when it is due. */
+function mayPublishWill(connection: Connection, will: Will): boolean {
+  const { context } = connection;
+  const verdict = context.policy.authorizePublish(connection.client!, will.topicName, will.qos, will.retain);
+  if (verdict < 0x80) return true;
+  context.log.warning('connection.refused', 'the client may not publish its will', {
+    ...connection.description,
+    topicName: will.topicName,
+  });
+  connection.refuse(ReasonCode.NotAuthorized, 'the client may not publish its will');
+  return false;
 }
 
 function willOf(will: Will | undefined, clientId: string): SessionWill | undefined {

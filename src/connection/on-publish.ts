@@ -5,6 +5,7 @@
  *               of them.
  * `onPublish`   everything else: validate, resolve the alias, ask the policy, make the message, route it, acknowledge it.
  */
+import { quoted } from '../base/index.js';
 import {
   isAscii,
   isValidTopicName,
@@ -201,11 +202,6 @@ function entryOf(connection: Connection, bytes: Buffer, start: number, end: numb
 
 function invalidTopicName(requirement: string, what: string): ProtocolFailure {
   return new ProtocolFailure(ReasonCode.TopicNameInvalid, requirement, `PUBLISH Topic Name ${what}`);
-}
-
-/** Client text as log lines and reason strings show it: quoted, bounded. */
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
 function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: boolean): PubackReasonCode {

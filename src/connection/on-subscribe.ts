@@ -1,4 +1,5 @@
 /** SUBSCRIBE: one verdict a filter, in order [MQTT-3.9.3-1], then SUBACK, then the retained messages. */
+import { quoted } from '../base/index.js';
 import {
   isValidTopicFilter,
   PacketType,
@@ -47,7 +48,7 @@ function validate(connection: Connection, filter: string): void {
     throw new ProtocolFailure(
       ReasonCode.TopicFilterInvalid,
       requirement,
-      `SUBSCRIBE ${shown(filter)} is no valid shared subscription`,
+      `SUBSCRIBE ${quoted(filter)} is no valid shared subscription`,
     );
   }
   if (shared === undefined && !isValidTopicFilter(filter)) throw invalidFilter(connection, 'SUBSCRIBE', filter);
@@ -60,12 +61,8 @@ export function invalidFilter(connection: Connection, packetName: string, filter
   return new ProtocolFailure(
     ReasonCode.TopicFilterInvalid,
     id,
-    `${packetName} Topic Filter ${shown(filter)} is not valid`,
+    `${packetName} Topic Filter ${quoted(filter)} is not valid`,
   );
-}
-
-function shown(filter: string): string {
-  return JSON.stringify(filter.length > 80 ? `${filter.slice(0, 80)}…` : filter);
 }
 
 function subscribe(

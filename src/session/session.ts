@@ -307,7 +307,10 @@ export class Session implements Subscriber {
     this.queue ??= new OutgoingQueue();
     item.message = this.link === undefined ? item.message!.compact() : item.message!.keep();
     const dropped = this.queue.push(item, limits.queueMessagesMax, limits.queueBytesMax, limits.queueOverflow);
-    if (dropped < 0) return false;
+    if (dropped < 0) {
+      metrics.publishDropped++;
+      return false;
+    }
     metrics.publishDropped += dropped;
     const { length, bytes } = this.queue;
     if (this.link !== undefined && (length * 2 >= limits.queueMessagesMax || bytes * 2 >= limits.queueBytesMax))
