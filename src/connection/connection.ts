@@ -1,6 +1,5 @@
 /**
- * One live MQTT connection: cuts packets out of the byte stream, hands each to its `on-…` module, gathers the answers, and
- * is the only place that turns a broken protocol into CONNACK, DISCONNECT or a closed stream.
+ * One live MQTT connection: hands each packet to its `on-…` module, gathers the answers, and is the only place that turns a broken protocol into CONNACK, DISCONNECT or a closed stream.
  *
  *   Opening ──CONNECT──▶ Authenticating ──▶ Connected ──▶ Closed
  *        └──────────────(no exchange)────────▲
@@ -10,7 +9,7 @@
  * Connected       a session is attached; `keepAlive` runs
  * Closed          the stream is ending or gone; nothing more is parsed or sent
  *
- * Bytes of an incomplete packet, or those that came while parsing was suspended, are kept in `rest`; there is none otherwise.
+ * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
 import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
@@ -29,12 +28,8 @@ import {
   type PublishRun,
   type QoS,
   ReasonCode,
-  readVariableByteInteger,
   reasonName,
   returnCodeOf,
-  variableByteIntegerIncomplete,
-  variableByteIntegerLength,
-  variableByteIntegerMalformed,
 } from '../protocol/index.js';
 import type { Delivery, TopicEntry } from '../router/index.js';
 import type { HeldPublisher, Link, Session } from '../session/index.js';
@@ -48,6 +43,7 @@ import { onPublish, receiveRun } from './on-publish.js';
 import { onSubscribe } from './on-subscribe.js';
 import { onUnsubscribe } from './on-unsubscribe.js';
 import { Outbound } from './outbound.js';
+import { PacketCutter, type PacketHandler } from './packet-cutter.js';
 import { writePublish } from './publish-writer.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 
@@ -57,10 +53,7 @@ const ROOM_BYTES = 1_048_576;
 const SHARE_BYTES_MIN = 1024;
 /** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
 const CONNECT_VERSION_BYTES = 9;
-/** First allocation for a large packet that has not come whole: it grows with what really arrives, bytes. */
-const REST_BYTES_FIRST = 16_384;
-
-export class Connection implements ByteSink, Link, HeldPublisher {
+export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher {
   state: ConnectionState = ConnectionState.Opening;
   version: ProtocolVersion = 4;
   /** The wire form of 5.0 is used both ways. */
@@ -90,15 +83,10 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   readonly outbound: Outbound;
   private readonly timer: WheelTimer;
   private lastReceivedTick: number;
-  private rest: Buffer | undefined;
-  private restBytes = 0;
-  /** Length of the packet in `rest`, 0 while not known. */
-  private restNeeded = 0;
+  private readonly cutter: PacketCutter;
   private flushing = false;
   private starved = false;
-  private suspended = false;
   private holds = 0;
-  private parsing = false;
 
   constructor(
     readonly context: ConnectionContext,
@@ -107,6 +95,7 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     private readonly closed: (connection: Connection) => void,
   ) {
     this.outbound = new Outbound(context.outboundTotals);
+    this.cutter = new PacketCutter(this, context.limits.packetBytesMax);
     this.timer = new WheelTimer(() => this.onTimer());
     this.lastReceivedTick = context.wheel.tick;
   }
@@ -126,73 +115,42 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     const { context } = this;
     context.metrics.bytesReceived += end - start;
     this.lastReceivedTick = context.wheel.tick;
-    if (this.suspended || this.parsing) {
-      this.keep(bytes, start, end);
-      return;
-    }
-    this.parsing = true;
     context.pressure.publisher = this;
     try {
-      let at = start;
-      while (this.rest !== undefined && at < end && !this.suspended) at = this.completeRest(bytes, at, end);
-      if (this.rest === undefined) at = this.parse(bytes, at, end);
-      if (at < end && this.state !== ConnectionState.Closed) this.keep(bytes, at, end);
+      this.cutter.push(bytes, start, end);
     } catch (error) {
       this.fail(error);
     } finally {
-      this.parsing = false;
       context.pressure.publisher = undefined;
     }
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
   }
 
-  /** Handles every whole packet of `bytes[at..end)`; returns the position after the last of them. */
-  private parse(bytes: Buffer, start: number, end: number): number {
-    const { packetBytesMax } = this.context.limits;
-    let at = start;
-    while (at + 2 <= end && this.state !== ConnectionState.Closed) {
-      const header = bytes[at]!;
-      let length = bytes[at + 1]!;
-      let bodyStart = at + 2;
-      if (length >= 0x80) {
-        length = readVariableByteInteger(bytes, at + 1, end);
-        if (length === variableByteIntegerIncomplete) break;
-        if (length === variableByteIntegerMalformed)
-          throw new ProtocolFailure(ReasonCode.MalformedPacket, 'MQTT-1.5.5-1', 'Remaining Length is malformed');
-        bodyStart = at + 1 + variableByteIntegerLength(length);
-      }
-      const bodyEnd = bodyStart + length;
-      if (bodyEnd - at > packetBytesMax) {
-        if (this.awaitsVersion(header, end - bodyStart)) break;
-        this.refuseLarge(header, bytes, bodyStart, end, bodyEnd - at);
-      }
-      if (bodyEnd > end) break;
-      if (header === 0x30 && this.state === ConnectionState.Connected) {
-        at = receiveRun(this, bytes, at, bodyStart, bodyEnd, end);
-        continue;
-      }
-      this.context.metrics.packetsReceived++;
-      this.onPacket(header, bytes, bodyStart, bodyEnd);
-      at = bodyEnd;
-      if (this.suspended) break;
-    }
-    return at;
+  get done(): boolean {
+    return this.state === ConnectionState.Closed;
   }
 
-  /** Of a CONNECT that is too large: whether its version, in which to refuse it, has not come yet. */
-  private awaitsVersion(header: number, bodyBytes: number): boolean {
-    return this.state === ConnectionState.Opening && header === 0x10 && bodyBytes < CONNECT_VERSION_BYTES;
+  handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number, end: number): number {
+    const header = bytes[start]!;
+    if (header === 0x30 && this.state === ConnectionState.Connected)
+      return receiveRun(this, bytes, start, bodyStart, bodyEnd, end);
+    this.context.metrics.packetsReceived++;
+    this.onPacket(header, bytes, bodyStart, bodyEnd);
+    return bodyEnd;
   }
 
-  private refuseLarge(header: number, bytes: Buffer, bodyStart: number, end: number, length: number): never {
+  handleTooLarge(bytes: Buffer, start: number, bodyStart: number, end: number, packetBytes: number): void {
     if (this.state === ConnectionState.Opening) {
+      const header = bytes[start]!;
       if (header !== 0x10) throw notConnect(header);
+      // Even such a CONNECT is refused in its own version, once that has come.
+      if (end - bodyStart < CONNECT_VERSION_BYTES) return;
       this.learnVersion(bytes, bodyStart, end);
     }
     throw new ProtocolFailure(
       ReasonCode.PacketTooLarge,
       'MQTT-3.2.2-15',
-      `packet of ${length} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
+      `packet of ${packetBytes} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
     );
   }
 
@@ -276,97 +234,21 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     else this.acknowledge(0x70, packetId, ReasonCode.PacketIdentifierNotFound);
   }
 
-  // ---- bytes kept ----
-
-  private keep(bytes: Buffer, start: number, end: number): void {
-    const added = end - start;
-    if (this.rest === undefined) {
-      this.restNeeded = 0;
-      this.restBytes = 0;
-      this.rest = Buffer.allocUnsafeSlow(Math.max(64, added));
-    } else if (this.restBytes + added > this.rest.length) this.growRest(this.restBytes + added);
-    bytes.copy(this.rest, this.restBytes, start, end);
-    this.restBytes += added;
-  }
-
-  private growRest(needed: number): void {
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(this.rest!.length * 2, this.restNeeded || needed)));
-    this.rest!.copy(grown, 0, 0, this.restBytes);
-    this.rest = grown;
-  }
-
-  /** Adds to the packet in `rest` just what it lacks, and handles it when it is whole. Returns the position after. */
-  private completeRest(bytes: Buffer, start: number, end: number): number {
-    let at = start;
-    while (this.restNeeded === 0 && at < end) {
-      this.keep(bytes, at, at + 1);
-      at++;
-      this.measureRest();
-    }
-    if (this.restNeeded === 0) return at;
-    const lacking = Math.min(this.restNeeded - this.restBytes, end - at);
-    if (lacking > 0) {
-      if (this.restBytes + lacking > this.rest!.length)
-        this.growRest(Math.min(this.restNeeded, Math.max(this.restBytes + lacking, REST_BYTES_FIRST)));
-      this.keep(bytes, at, at + lacking);
-      at += lacking;
-    }
-    this.parseRest();
-    return at;
-  }
-
-  /** Learns the length of the first packet in `rest` once its fixed header is there. */
-  private measureRest(): void {
-    if (this.restBytes < 2) return;
-    const length = readVariableByteInteger(this.rest!, 1, this.restBytes);
-    if (length === variableByteIntegerIncomplete) return;
-    if (length === variableByteIntegerMalformed)
-      throw new ProtocolFailure(ReasonCode.MalformedPacket, 'MQTT-1.5.5-1', 'Remaining Length is malformed');
-    const bodyStart = 1 + variableByteIntegerLength(length);
-    const needed = bodyStart + length;
-    if (needed > this.context.limits.packetBytesMax) {
-      const header = this.rest![0]!;
-      if (this.awaitsVersion(header, this.restBytes - bodyStart)) return;
-      this.refuseLarge(header, this.rest!, bodyStart, this.restBytes, needed);
-    }
-    this.restNeeded = needed;
-  }
-
-  /** Handles what is whole in `rest` and keeps the remainder. */
-  private parseRest(): void {
-    const { rest, restBytes } = this;
-    if (rest === undefined || (this.restNeeded > 0 && restBytes < this.restNeeded)) return;
-    this.rest = undefined;
-    this.restBytes = 0;
-    this.restNeeded = 0;
-    const at = this.parse(rest, 0, restBytes);
-    if (at < restBytes && this.state !== ConnectionState.Closed) {
-      this.keep(rest, at, restBytes);
-      this.measureRest();
-    }
-  }
-
   // ---- pausing ----
 
-  /** Stops parsing until `proceed`: an answer from elsewhere is awaited. What arrives meanwhile waits. */
+  /** Handles no packet until `proceed`: an answer from elsewhere is awaited. What arrives meanwhile waits. */
   suspend(): void {
-    this.suspended = true;
+    this.cutter.suspended = true;
     this.stream.pause();
   }
 
   proceed(): void {
-    this.suspended = false;
     if (this.state === ConnectionState.Closed) return;
     if (this.holds === 0) this.stream.resume();
-    if (this.rest === undefined || this.parsing) return;
-    this.parsing = true;
     try {
-      this.measureRest();
-      this.parseRest();
+      this.cutter.resume();
     } catch (error) {
       this.fail(error);
-    } finally {
-      this.parsing = false;
     }
   }
 
@@ -376,7 +258,7 @@ export class Connection implements ByteSink, Link, HeldPublisher {
   }
 
   release(): void {
-    if (this.holds > 0 && --this.holds === 0 && !this.suspended && this.state !== ConnectionState.Closed)
+    if (this.holds > 0 && --this.holds === 0 && !this.cutter.suspended && this.state !== ConnectionState.Closed)
       this.stream.resume();
   }
 
@@ -623,13 +505,13 @@ export class Connection implements ByteSink, Link, HeldPublisher {
       this.leave(wasConnected);
     }
     this.outbound.discard();
-    this.rest = undefined;
+    this.cutter.discard();
     this.closed(this);
   }
 
   private leave(wasConnected: boolean): void {
     const { session } = this;
-    this.rest = undefined;
+    this.cutter.discard();
     if (session !== undefined) this.context.sessions.close(session, this, this.discardWill);
     if (!wasConnected) return;
     this.context.metrics.clientsConnected--;
@@ -653,7 +535,7 @@ export class Connection implements ByteSink, Link, HeldPublisher {
     }
     const { wheel } = this.context;
     // While we do not read, silence is ours, not the client's.
-    const idleTicks = this.holds > 0 || this.suspended ? 0 : wheel.tick - this.lastReceivedTick;
+    const idleTicks = this.holds > 0 || this.cutter.suspended ? 0 : wheel.tick - this.lastReceivedTick;
     const patience = wheel.ticksOf(this.keepAlive * 1500);
     if (idleTicks < patience) {
       wheel.armTicks(this.timer, patience - idleTicks);

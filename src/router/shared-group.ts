@@ -46,6 +46,11 @@ export class SharedGroup {
     return this.members;
   }
 
+  /** Whether any member is connected. */
+  get online(): boolean {
+    return this.members.some(isOnline);
+  }
+
   add(subscription: Subscription): void {
     this.members.push(subscription);
   }

@@ -154,7 +154,7 @@ export class Session implements Subscriber {
     this.holder?.drained();
     this.holder = undefined;
     if (this.expiryInterval === 0) return false;
-    this.handSharedOn();
+    this.handSharedOn(false);
     return true;
   }
 
@@ -188,7 +188,7 @@ export class Session implements Subscriber {
     this.cancelTimers();
     this.holder?.drained();
     this.cursors = undefined;
-    this.handSharedOn();
+    this.handSharedOn(true);
     const subscriptions = this.subscriptions;
     this.subscriptions = undefined;
     this.shared = undefined;
@@ -513,10 +513,11 @@ export class Session implements Subscriber {
   // ---- shared subscriptions ----
 
   /**
-   * Gives back to its groups what came by shared subscriptions and is not finished: what waits, and QoS 1 in flight. A QoS 2
-   * message that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5].
+   * Gives back to its groups what came by shared subscriptions and is not finished: what waits, and QoS 1 in flight when the
+   * session ends or another member can take it now; else this client gets it again, with its identifier [MQTT-4.4.0-1]. A
+   * QoS 2 message that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5].
    */
-  private handSharedOn(): void {
+  private handSharedOn(ending: boolean): void {
     const mine = this.shared;
     if (mine === undefined) return;
     const byGroup = new Map<SharedGroup, Message[]>();
@@ -533,7 +534,7 @@ export class Session implements Subscriber {
     };
     const sent = (this.inflight ?? []).filter((item) => item?.state === OutgoingState.AwaitingPuback) as Outgoing[];
     for (const item of sent.sort((a, b) => a.sequence - b.sequence))
-      if (giveBack(item)) this.finish(item, item.packetId);
+      if ((ending || item.shared?.group?.online) && giveBack(item)) this.finish(item, item.packetId);
     this.queue?.extract(giveBack);
     for (const [group, messages] of byGroup) group.takeBack(messages);
   }

@@ -14,8 +14,8 @@ import {
   within,
 } from './support.js';
 
-const found = ['mosquitto_pub', 'mosquitto_sub', 'mosquitto_rr'].map((program) =>
-  findProgram(program, 'test/interop/mosquitto-tools: mosquitto-clients'),
+const found = ['mosquitto_pub', 'mosquitto_sub', 'mosquitto_rr', 'stdbuf'].map((program) =>
+  findProgram(program, `test/interop/mosquitto-tools: ${program === 'stdbuf' ? 'coreutils' : 'mosquitto-clients'}`),
 );
 
 const brokers = [
@@ -81,19 +81,29 @@ for (const { where, start } of brokers)
       });
 
       it(`-V ${version}: will`, async () => {
-        const heir = await subscribe(version, '-t', `${version}/will/#`, '-q', '2', '-C', '2', ...format);
+        // mosquitto_sub says goodbye with 0x04 in 5.0, which asks for the will; in 3.x goodbye discards it.
+        const expected = [
+          ...(version === '5' ? [`${version}/will/polite 2 0 gone`] : []),
+          `${version}/will/lost 2 0 gone`,
+          `${version}/will/end 1 0 end`,
+        ];
+        const heir = await subscribe(
+          version,
+          ...['-t', `${version}/will/#`, '-q', '2', '-C', `${expected.length}`],
+          ...format,
+        );
         const will = (name: string) => [
           ...['-t', `${version}/nothing`, '--will-topic', `${version}/will/${name}`],
           ...['--will-payload', 'gone', '--will-qos', '2', '-d'],
         ];
         const polite = await subscribe(version, ...will('polite'));
-        await polite.end('SIGTERM'); // says DISCONNECT
+        await polite.end('SIGTERM');
         const lost = await subscribe(version, ...will('lost'));
         await lost.end('SIGKILL');
         await heir.output.find(/\/lost 2 0 gone$/);
         await publish(version, '-t', `${version}/will/end`, '-q', '1', '-m', 'end');
         await heir.exited();
-        assert.deepEqual(heir.messages, [`${version}/will/lost 2 0 gone`, `${version}/will/end 1 0 end`]);
+        assert.deepEqual(heir.messages, expected);
       });
 
       it(`-V ${version}: a resumed session`, async () => {
@@ -172,7 +182,8 @@ class Subscriber {
   private readonly gone: Promise<number | null>;
 
   constructor(args: string[]) {
-    this.child = spawn('mosquitto_sub', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    // Line by line: its own buffer keeps what `-d` says until a message comes.
+    this.child = spawn('stdbuf', ['-oL', 'mosquitto_sub', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.output = new Lines(this.child.stdout!);
     this.gone = once(this.child, 'close').then(([code]) => code as number | null);
   }

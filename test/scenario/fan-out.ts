@@ -92,7 +92,8 @@ export class Receiver {
   }
 
   private take(chunk: Buffer): void {
-    const { head, packetBytes } = this;
+    const head = this.head;
+    const packetBytes = this.packetBytes;
     const acknowledgements: number[] = [];
     let at = 0;
     while (at < chunk.length) {

@@ -115,7 +115,7 @@ export class ReferenceModel {
       this.end(session);
       return;
     }
-    this.handOn(session);
+    this.handOn(session, false);
     session.endsAtMs = session.expiryMs === Number.POSITIVE_INFINITY ? 0 : this.nowMs + session.expiryMs;
     if (!session.will) return;
     if (session.will.delayMs === 0) this.publishWill(session);
@@ -289,7 +289,7 @@ export class ReferenceModel {
     if (this.sessions.get(session.clientId) !== session) return;
     this.sessions.delete(session.clientId);
     session.connected = false;
-    this.handOn(session);
+    this.handOn(session, true);
     for (const group of this.groupsOf(session)) this.leave(group, session);
     session.subscriptions = [];
     if (session.will) this.publishWill(session);
@@ -379,11 +379,12 @@ export class ReferenceModel {
     this.drain(group);
   }
 
-  /** QoS 1 in flight and all that waits goes back to its group; QoS 2 in flight stays. */
-  private handOn(session: ModelSession): void {
+  /** What waits goes back to its group, and QoS 1 in flight too if someone else can take it; QoS 2 in flight stays. */
+  private handOn(session: ModelSession, ending: boolean): void {
     const back = new Map<ModelGroup, ModelMessage[]>();
     session.outgoing = session.outgoing.filter((item) => {
       if (!item.group || (item.qos === 2 && item.state !== 'queued')) return true;
+      if (item.state !== 'queued' && !ending && !item.group.members.some((each) => each.session.connected)) return true;
       if (!this.groups.includes(item.group) || !item.group.members.some((each) => each.session === session))
         return true;
       back.set(item.group, [...(back.get(item.group) ?? []), item.message]);

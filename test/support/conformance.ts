@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import type { BrokerOptions } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
 import { Scene } from './scene.js';
+import { PATIENCE_MS } from './wire-client.js';
 
 export const all: readonly ProtocolVersion[] = [3, 4, 5];
 export const v3: readonly ProtocolVersion[] = [3, 4];
@@ -39,7 +40,9 @@ export function conformance(
     `"${title}" names ids of a version it does not run for`,
   );
   for (const version of versions)
-    test([...idsOf(version), behaviour, `(${versionNames[version]})`].join(' '), async () => {
+    test([...idsOf(version), behaviour, `(${versionNames[version]})`].join(' '), {
+      timeout: 3 * PATIENCE_MS,
+    }, async () => {
       const scene = new Scene(version, options);
       await scene.start();
       try {

@@ -70,7 +70,7 @@ export class WireClient {
   connected = false;
   private pending = Buffer.alloc(0);
   private readonly arrived: Received[] = [];
-  private ended = false;
+  private closedByPeer = false;
   private failure: Error | undefined;
   private wake: () => void = () => {};
   private nextPacketId = 1;
@@ -82,7 +82,7 @@ export class WireClient {
     stream.on('data', (chunk: Buffer) => this.take(chunk));
     stream.on('end', () => stream.end());
     stream.on('close', () => {
-      this.ended = true;
+      this.closedByPeer = true;
       this.wake();
     });
     stream.on('error', () => {}); // a reset is a close, and tests ask about that
@@ -134,13 +134,18 @@ export class WireClient {
 
   /** The broker has closed the connection and sent nothing more. */
   async closed(): Promise<void> {
-    await this.until(() => this.ended || this.arrived.length > 0, 'the connection to close');
+    await this.until(() => this.closedByPeer || this.arrived.length > 0, 'the connection to close');
     assert.deepEqual(
       this.arrived.map(({ bytes }) => bytes.toString('hex')),
       [],
       'the connection closes without another packet',
     );
     assert.equal(this.pending.length, 0, 'the connection closes between two packets');
+  }
+
+  /** The connection is closed, whatever came before. */
+  async ended(): Promise<void> {
+    await this.until(() => this.closedByPeer, 'the connection to close');
   }
 
   /**
@@ -278,7 +283,7 @@ export class WireClient {
     const deadline = Date.now() + PATIENCE_MS;
     while (!condition()) {
       if (this.failure !== undefined) throw this.failure;
-      if (this.ended) assert.fail(`the connection closed; expected ${what}`);
+      if (this.closedByPeer) assert.fail(`the connection closed; expected ${what}`);
       const left = deadline - Date.now();
       if (left <= 0) assert.fail(`waited ${PATIENCE_MS} ms for ${what}`);
       await new Promise<void>((resolve) => {

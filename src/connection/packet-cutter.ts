@@ -1,0 +1,167 @@
+/**
+ * Cuts control packets out of the chunks of one connection, in place where it can.
+ *
+ *   chunk   | whole packet | whole packet | begin of a pack
+ *   held    `- handled in the chunk -----'  `- copied, completed by the next chunks, handled, let go
+ *
+ * `held` exists only while a packet is incomplete or cutting is suspended: an idle connection has none. It grows with the
+ * bytes that really come, never with the length that a header announces.
+ */
+import {
+  malformed,
+  readVariableByteInteger,
+  variableByteIntegerIncomplete,
+  variableByteIntegerLength,
+  variableByteIntegerMalformed,
+} from '../protocol/index.js';
+
+/** First allocation for what comes of a large packet, bytes. */
+const HELD_BYTES_FIRST = 16_384;
+
+/** Who handles the packets. What it throws ends the cutting of the chunk. */
+export interface PacketHandler {
+  /** No packet is wanted any more. */
+  readonly done: boolean;
+  /**
+   * Handles the packet at `bytes[start..bodyEnd)`, whose body begins at `bodyStart`, and perhaps whole ones that follow it
+   * before `end`. Returns the position after what it handled.
+   */
+  handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number, end: number): number;
+  /** A packet is larger than allowed: throws, or returns when it wants to see more of it first. */
+  handleTooLarge(bytes: Buffer, start: number, bodyStart: number, end: number, packetBytes: number): void;
+}
+
+export class PacketCutter {
+  /** Nothing is handed to the handler; what comes is held. */
+  suspended = false;
+  private cutting = false;
+  private held: Buffer | undefined;
+  private heldBytes = 0;
+  /** Length of the first packet in `held`; 0 while it is not known. */
+  private needed = 0;
+
+  constructor(
+    private readonly handler: PacketHandler,
+    private readonly packetBytesMax: number,
+  ) {}
+
+  /** Takes the next bytes of the stream. */
+  push(bytes: Buffer, start: number, end: number): void {
+    if (this.suspended || this.cutting) {
+      this.hold(bytes, start, end);
+      return;
+    }
+    this.cutting = true;
+    try {
+      let at = start;
+      while (this.held !== undefined && at < end && !this.suspended) at = this.complete(bytes, at, end);
+      if (this.held === undefined) at = this.cut(bytes, at, end);
+      if (at < end && !this.handler.done) this.hold(bytes, at, end);
+    } finally {
+      this.cutting = false;
+    }
+  }
+
+  /** Goes on with what is held. */
+  resume(): void {
+    this.suspended = false;
+    if (this.held === undefined || this.cutting) return;
+    this.cutting = true;
+    try {
+      this.measure();
+      this.cutHeld();
+    } finally {
+      this.cutting = false;
+    }
+  }
+
+  /** Forgets what is held. */
+  discard(): void {
+    this.held = undefined;
+    this.heldBytes = 0;
+    this.needed = 0;
+  }
+
+  /** Hands over every whole packet of `bytes[start..end)`; returns the position after the last of them. */
+  private cut(bytes: Buffer, start: number, end: number): number {
+    const { handler, packetBytesMax } = this;
+    let at = start;
+    while (at + 2 <= end && !handler.done && !this.suspended) {
+      let length = bytes[at + 1]!;
+      let bodyStart = at + 2;
+      if (length >= 0x80) {
+        length = remainingLength(bytes, at + 1, end);
+        if (length < 0) break;
+        bodyStart = at + 1 + variableByteIntegerLength(length);
+      }
+      const bodyEnd = bodyStart + length;
+      if (bodyEnd - at > packetBytesMax) {
+        handler.handleTooLarge(bytes, at, bodyStart, end, bodyEnd - at);
+        break;
+      }
+      if (bodyEnd > end) break;
+      at = handler.handle(bytes, at, bodyStart, bodyEnd, end);
+    }
+    return at;
+  }
+
+  /** Adds to the held packet just what it lacks, and hands it over when it is whole. Returns the position after. */
+  private complete(bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    while (this.needed === 0 && at < end) {
+      this.hold(bytes, at, at + 1);
+      at++;
+      this.measure();
+    }
+    if (this.needed === 0) return at;
+    const lacking = Math.min(this.needed - this.heldBytes, end - at);
+    if (lacking > 0) {
+      this.hold(bytes, at, at + lacking);
+      at += lacking;
+    }
+    this.cutHeld();
+    return at;
+  }
+
+  /** Learns the length of the first held packet once its fixed header is there. */
+  private measure(): void {
+    const held = this.held!;
+    if (this.heldBytes < 2) return;
+    const length = remainingLength(held, 1, this.heldBytes);
+    if (length < 0) return;
+    const bodyStart = 1 + variableByteIntegerLength(length);
+    const packetBytes = bodyStart + length;
+    if (packetBytes > this.packetBytesMax) this.handler.handleTooLarge(held, 0, bodyStart, this.heldBytes, packetBytes);
+    else this.needed = packetBytes;
+  }
+
+  private cutHeld(): void {
+    const { held, heldBytes } = this;
+    if (held === undefined || (this.needed > 0 && heldBytes < this.needed)) return;
+    this.discard();
+    const at = this.cut(held, 0, heldBytes);
+    if (at === heldBytes || this.handler.done) return;
+    this.hold(held, at, heldBytes);
+    this.measure();
+  }
+
+  private hold(bytes: Buffer, start: number, end: number): void {
+    const total = this.heldBytes + end - start;
+    if (this.held === undefined) this.held = Buffer.allocUnsafeSlow(Math.max(64, total));
+    else if (total > this.held.length) {
+      const enough = Math.max(total, Math.min(this.needed, Math.max(this.held.length * 2, HELD_BYTES_FIRST)));
+      const grown = Buffer.allocUnsafeSlow(enough);
+      this.held.copy(grown, 0, 0, this.heldBytes);
+      this.held = grown;
+    }
+    bytes.copy(this.held, this.heldBytes, start, end);
+    this.heldBytes = total;
+  }
+}
+
+/** The Remaining Length at `at`, negative while it is incomplete. */
+function remainingLength(bytes: Buffer, at: number, end: number): number {
+  const length = readVariableByteInteger(bytes, at, end);
+  if (length === variableByteIntegerMalformed) throw malformed('MQTT-1.5.5-1', 'Remaining Length is malformed');
+  return length === variableByteIntegerIncomplete ? -1 : length;
+}

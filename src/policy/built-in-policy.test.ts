@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ReasonCode } from '../protocol/index.js';
+import { BuiltInPolicy } from './built-in-policy.js';
+import type { Client, ConnectRequest } from './policy.js';
+
+const client: Client = {
+  clientId: 'c',
+  username: 'ada',
+  protocolVersion: 5,
+  listener: 'default',
+  address: '127.0.0.1',
+};
+const request = (username: string | undefined, password?: string, allowAnonymous = false): ConnectRequest => ({
+  ...client,
+  username,
+  password: password === undefined ? undefined : Buffer.from(password),
+  allowAnonymous,
+});
+
+describe('the built-in policy', () => {
+  const policy = new BuiltInPolicy([
+    { username: 'ada', password: 'pässword' },
+    { username: 'bob', password: 'other' },
+  ]);
+
+  it('lets users in with their own password only', () => {
+    assert.equal(policy.authenticate(request('ada', 'pässword')).reasonCode, ReasonCode.Success);
+    for (const [username, password] of [
+      ['ada', 'other'],
+      ['ada', ''],
+      ['ada', 'pässword '],
+      ['ada', undefined],
+      ['', 'pässword'],
+      ['constructor', ''],
+    ] as const)
+      assert.equal(policy.authenticate(request(username, password)).reasonCode, ReasonCode.BadUserNameOrPassword);
+  });
+
+  it('answers an unknown user and a wrong password alike', () => {
+    assert.deepEqual(policy.authenticate(request('eve', 'other')), policy.authenticate(request('ada', 'other')));
+    assert.deepEqual(policy.authenticate(request('eve', '', true)), policy.authenticate(request('ada', '', true)));
+  });
+
+  it('lets anonymous clients in where the listener does, and nobody with a bad login', () => {
+    assert.equal(policy.authenticate(request(undefined, undefined, true)).reasonCode, ReasonCode.Success);
+    assert.equal(policy.authenticate(request(undefined)).reasonCode, ReasonCode.NotAuthorized);
+    const bad = policy.authenticate(request('ada', 'wrong', true));
+    assert.equal(bad.reasonCode, ReasonCode.BadUserNameOrPassword);
+  });
+
+  it('knows nobody without users: a user name counts for nothing', () => {
+    const open = new BuiltInPolicy([]);
+    assert.equal(open.authenticate(request('any', 'thing', true)).reasonCode, ReasonCode.Success);
+    assert.equal(open.authenticate(request('any', 'thing')).reasonCode, ReasonCode.BadUserNameOrPassword);
+    assert.equal(open.beginExchange('SCRAM-SHA-256'), undefined);
+  });
+
+  it('offers SCRAM to its users, and nothing else', () => {
+    assert.notEqual(policy.beginExchange('SCRAM-SHA-256'), undefined);
+    assert.notEqual(policy.beginExchange('SCRAM-SHA-512'), undefined);
+    for (const method of ['', 'scram-sha-256', 'PLAIN', 'constructor'])
+      assert.equal(policy.beginExchange(method), undefined);
+  });
+
+  it('allows everything but publishing below $SYS', () => {
+    assert.equal(policy.authorizePublish(client, '$SYS/broker/uptime'), ReasonCode.NotAuthorized);
+    assert.equal(policy.authorizePublish(client, '$SYStem'), ReasonCode.Success);
+    assert.equal(policy.authorizePublish(client, 'a'), ReasonCode.Success);
+    for (const qos of [0, 1, 2] as const) assert.equal(policy.authorizeSubscribe(client, '$SYS/#', qos), qos);
+  });
+});

@@ -1,0 +1,255 @@
+/** Goal: window, packet identifiers, order, queue and re-delivery of a session, told by what its connection is handed. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ReasonCode } from '../protocol/index.js';
+import { SessionBench, subscribed } from './fake-link.fuzz.js';
+
+function one(limits: ConstructorParameters<typeof SessionBench>[0] = {}, receiveMaximum = 2, expiry = 100) {
+  const bench = new SessionBench(limits);
+  const { session, link } = bench.open('c', { receiveMaximum, expiry });
+  session.subscribe(subscribed('#', 2));
+  const send = (...payloads: string[]) => payloads.map((payload) => bench.publish(payload));
+  return { bench, session, link, send };
+}
+
+describe('a session', () => {
+  for (const expiry of [0, 100])
+    it(`sends as many as the client receives at once, and queues the rest (expiry ${expiry})`, () => {
+      const { session, link, send, bench } = one({}, 2, expiry);
+      send('a', 'b', 'c', 'd');
+      assert.deepEqual([link.take(), session.queuedMessages, session.inflightMessages], [['1:a', '2:b'], 2, 2]);
+      bench.publish('zero', { qos: 0 });
+      assert.deepEqual(link.take(), ['0:zero'], 'QoS 0 does not count');
+      session.puback(2);
+      assert.deepEqual(link.take(), ['3:c']);
+      session.puback(2); // once more: unknown by now
+      session.puback(77);
+      assert.deepEqual([link.take(), session.inflightMessages], [[], 2]);
+      session.puback(1);
+      session.puback(3);
+      session.puback(4);
+      assert.deepEqual([link.take(), session.inflightMessages, session.queuedMessages], [['4:d'], 0, 0]);
+    });
+
+  it('keeps within its own window where the client takes more', () => {
+    const { link, send } = one({ inflightMessagesMax: 3 }, 65_535);
+    send('a', 'b', 'c', 'd');
+    assert.deepEqual(link.take(), ['1:a', '2:b', '3:c']);
+  });
+
+  for (const expiry of [0, 100])
+    it(`goes through the steps of QoS 2, and counts it until the last (expiry ${expiry})`, () => {
+      const { bench, session, link } = one({}, 1, expiry);
+      bench.publish('a', { qos: 2 });
+      bench.publish('b', { qos: 2 });
+      assert.deepEqual(link.take(), ['1:a']);
+      session.puback(1); // the wrong packet for it
+      session.pubcomp(1);
+      assert.equal(session.inflightMessages, 1);
+      session.pubrec(1, 0);
+      session.pubrec(1, 0); // [MQTT-4.3.3-4] again
+      assert.deepEqual(link.take(), ['rel 1', 'rel 1']);
+      session.pubcomp(1);
+      assert.deepEqual(link.take(), ['2:b']);
+      session.pubrec(2, ReasonCode.QuotaExceeded);
+      assert.deepEqual([link.take(), session.inflightMessages], [[], 0]);
+      session.pubrec(9, 0);
+      session.pubrec(9, ReasonCode.QuotaExceeded);
+      assert.deepEqual(link.take(), ['rel 9 unknown']);
+    });
+
+  it('uses no packet identifier that is open, and few numbers over a long time', () => {
+    const { session, link, send } = one({}, 3);
+    const open = new Set<number>();
+    let highest = 0;
+    for (let count = 0; count < 2000; count++) {
+      send('x');
+      for (const text of link.take()) {
+        const packetId = Number(text.split(':')[0]);
+        assert.equal(open.has(packetId), false);
+        open.add(packetId);
+        highest = Math.max(highest, packetId);
+      }
+      // The first stays open for long, the others are acknowledged soon.
+      const [first, ...others] = open;
+      const acknowledged = count % 300 === 299 ? first! : others[0];
+      if (acknowledged !== undefined && open.delete(acknowledged)) session.puback(acknowledged);
+    }
+    assert.ok(highest <= 64, String(highest));
+  });
+
+  it('re-delivers in the first order of sending, marked, before anything newer', () => {
+    const { bench, session, link, send } = one({}, 5);
+    send('a', 'b');
+    bench.publish('c', { qos: 2 });
+    bench.publish('d', { qos: 2 });
+    send('e', 'waited');
+    session.puback(1);
+    session.pubrec(3, 0);
+    link.take();
+    bench.registry.close(session, link, false);
+    send('while away');
+    const again = bench.open('c', { receiveMaximum: 5 });
+    assert.equal(again.sessionPresent, true);
+    assert.equal(again.session, session);
+    assert.deepEqual(again.link.take(), ['2:b+dup', 'rel 3', '4:d+dup', '5:e+dup', '6:waited+dup']);
+    session.pubcomp(3);
+    assert.deepEqual(again.link.take(), ['7:while away']);
+  });
+
+  it('re-delivers within a smaller window, and takes acknowledgements of the former connection', () => {
+    const { bench, session, link, send } = one({}, 4);
+    send('a', 'b', 'c', 'd');
+    bench.registry.close(session, link, false);
+    const again = bench.open('c', { receiveMaximum: 1 });
+    assert.deepEqual(again.link.take(), ['1:a+dup']);
+    session.puback(3);
+    assert.deepEqual([again.link.take(), session.inflightMessages], [[], 1]);
+    session.puback(1);
+    assert.deepEqual(again.link.take(), ['2:b+dup']);
+    session.puback(2);
+    assert.deepEqual(again.link.take(), ['4:d+dup']);
+    session.puback(4);
+    send('e');
+    assert.deepEqual([again.link.take(), session.inflightMessages], [['5:e'], 1]);
+  });
+
+  it('drops, counts or refuses by policy when its queue is full', () => {
+    const full = (queueOverflow: 'dropOldest' | 'refuse') => {
+      const { bench, session, link, send } = one({ queueMessagesMax: 2, queueOverflow });
+      bench.registry.close(session, link, false);
+      const answers = send('a', 'b', 'c');
+      const back = bench.open('c');
+      return { answers, sent: back.link.take(), dropped: bench.metrics.publishDropped };
+    };
+    const { Success, QuotaExceeded } = ReasonCode;
+    assert.deepEqual(full('dropOldest'), {
+      answers: [Success, Success, Success],
+      sent: ['1:b', '2:c'],
+      dropped: 1,
+    });
+    assert.deepEqual(full('refuse'), {
+      answers: [Success, Success, QuotaExceeded],
+      sent: ['1:a', '2:b'],
+      dropped: 1,
+    });
+  });
+
+  it('waits for a connection without room, and goes on when it has some', () => {
+    const { session, link, send } = one({}, 10);
+    link.hasRoom = false;
+    send('a', 'b');
+    assert.deepEqual([link.take(), session.queuedMessages], [[], 2]);
+    link.hasRoom = true;
+    session.pump();
+    assert.deepEqual(link.take(), ['1:a', '2:b']);
+  });
+
+  it('holds whoever publishes once half of its queue is full', () => {
+    const bench = new SessionBench({ queueMessagesMax: 8 }, 1000);
+    const { session, link } = bench.open('c', { receiveMaximum: 1 });
+    session.subscribe(subscribed('a', 1));
+    const publisher = bench.open('p').link;
+    bench.pressure.publisher = publisher;
+    for (const payload of ['0', '1', '2', '3']) bench.publish(payload);
+    assert.equal(publisher.held, 0);
+    bench.publish('4');
+    assert.equal(publisher.held, 1);
+    bench.pressure.publisher = link;
+    for (const packetId of [1, 2]) session.puback(packetId);
+    assert.deepEqual([session.queuedMessages, publisher.held], [2, 0]);
+  });
+
+  it('lets its publishers go when its connection ends', () => {
+    const bench = new SessionBench({ queueMessagesMax: 2 }, 1000);
+    const { session, link } = bench.open('c', { receiveMaximum: 1 });
+    session.subscribe(subscribed('a', 1));
+    const publisher = bench.open('p').link;
+    bench.pressure.publisher = publisher;
+    for (const payload of ['0', '1']) bench.publish(payload);
+    assert.equal(publisher.held, 1);
+    bench.registry.close(session, link, false);
+    assert.equal(publisher.held, 0);
+  });
+
+  it('sends no expired message, and counts it', () => {
+    const { bench, session, link } = one();
+    bench.registry.close(session, link, false);
+    bench.publish('short', { properties: { messageExpiryInterval: 5 } });
+    bench.publish('long', { properties: { messageExpiryInterval: 50 } });
+    bench.pass(6);
+    assert.deepEqual(bench.open('c').link.take(), ['1:long']);
+    assert.equal(bench.metrics.publishDropped, 1);
+  });
+
+  it('takes a packet that is too large for the client as acknowledged', () => {
+    const { bench, session, link, send } = one({}, 1);
+    link.takes = false;
+    send('large', 'large');
+    assert.deepEqual([session.inflightMessages, session.queuedMessages, bench.metrics.publishDropped], [0, 0, 2]);
+    link.takes = true;
+    send('small');
+    assert.deepEqual(
+      link.take().map((text) => text.split(':')[1]),
+      ['small'],
+    );
+  });
+
+  it('queues QoS 0 for the absent only where that is switched on', () => {
+    for (const queueQos0 of [false, true]) {
+      const { bench, session, link } = one({ queueQos0 });
+      bench.registry.close(session, link, false);
+      bench.publish('zero', { qos: 0 });
+      assert.deepEqual(bench.open('c').link.take(), queueQos0 ? ['0:zero'] : []);
+    }
+  });
+
+  it('sends stored messages as a new subscription asks', () => {
+    const bench = new SessionBench();
+    bench.publish('stored', { retain: true, qos: 2 });
+    const { session, link } = bench.open('c');
+    const subscribe = (retainHandling: 0 | 1 | 2, topicFilter = 'a') => {
+      session.subscribe(subscribed(topicFilter, 0, { retainHandling }));
+      session.pump();
+      return link.take();
+    };
+    assert.deepEqual(
+      [subscribe(1), subscribe(1), subscribe(0), subscribe(2), subscribe(2, '+'), subscribe(1, '#')],
+      [['0:stored+retain'], [], ['0:stored+retain'], [], [], ['0:stored+retain']],
+    );
+    session.subscribe(subscribed('a', 0, { shareName: 'g' }));
+    session.pump();
+    assert.deepEqual(link.take(), []);
+  });
+
+  it('hands what it had of a group to other members when it leaves', () => {
+    const bench = new SessionBench();
+    const first = bench.open('first', { receiveMaximum: 2 });
+    first.session.subscribe(subscribed('a', 1, { shareName: 'g' }));
+    for (const payload of ['1', '2', '3']) bench.publish(payload);
+    first.session.puback(1);
+    const second = bench.open('second');
+    second.session.subscribe(subscribed('a', 1, { shareName: 'g' }));
+    assert.deepEqual(second.link.take(), []);
+    bench.registry.close(first.session, first.link, false);
+    assert.deepEqual(second.link.take(), ['1:2', '2:3']);
+    assert.deepEqual([first.session.queuedMessages, bench.open('first').link.take()], [0, []]);
+  });
+
+  it('remembers what it received at QoS 2 until it is released', () => {
+    const { session } = one();
+    session.noteReceived(5);
+    session.noteReceived(5);
+    assert.deepEqual([session.hasReceived(5), session.hasReceived(6), session.receivedCount], [true, false, 1]);
+    assert.deepEqual([session.release(5), session.release(5), session.receivedCount], [true, false, 0]);
+  });
+
+  it('tells whether what is unsubscribed was there', () => {
+    const { bench, session, link, send } = one();
+    assert.equal(session.unsubscribe('nothing'), ReasonCode.NoSubscriptionExisted);
+    assert.equal(session.unsubscribe('#'), ReasonCode.Success);
+    assert.equal(session.unsubscribe('#'), ReasonCode.NoSubscriptionExisted);
+    send('x');
+    assert.deepEqual([link.take(), bench.router.subscriptionCount, session.subscriptionCount], [[], 0, 0]);
+  });
+});
