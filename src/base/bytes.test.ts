@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { giveChunk, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES, takeChunk } from './chunk-pool.js';
-import { copyBytes } from './copy-bytes.js';
+import { copyBytes } from './short-bytes.js';
 import { Random } from './random.fuzz.js';
 
 describe('copyBytes', () => {

@@ -451,16 +451,13 @@ function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
 /** The program's answers where it gives them, the configuration's elsewhere. */
 function joinPolicies(given: Partial<Policy>, builtIn: Policy): Policy {
   return {
-    authenticate: (request) => (given.authenticate ? given.authenticate(request) : builtIn.authenticate(request)),
-    beginExchange: (method, client) =>
-      given.beginExchange ? given.beginExchange(method, client) : builtIn.beginExchange(method, client),
-    authorizePublish: (client, topicName, qos, retain) =>
-      given.authorizePublish
-        ? given.authorizePublish(client, topicName, qos, retain)
-        : builtIn.authorizePublish(client, topicName, qos, retain),
-    authorizeSubscribe: (client, topicFilter, qos) =>
-      given.authorizeSubscribe
-        ? given.authorizeSubscribe(client, topicFilter, qos)
-        : builtIn.authorizeSubscribe(client, topicFilter, qos),
+    authenticate: (given.authenticate ?? builtIn.authenticate).bind(given.authenticate ? given : builtIn),
+    beginExchange: (given.beginExchange ?? builtIn.beginExchange).bind(given.beginExchange ? given : builtIn),
+    authorizePublish: (given.authorizePublish ?? builtIn.authorizePublish).bind(
+      given.authorizePublish ? given : builtIn,
+    ),
+    authorizeSubscribe: (given.authorizeSubscribe ?? builtIn.authorizeSubscribe).bind(
+      given.authorizeSubscribe ? given : builtIn,
+    ),
   };
 }

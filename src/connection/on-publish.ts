@@ -5,7 +5,7 @@
  *               of them.
  * `onPublish`   everything else: validate, resolve the alias, ask the policy, make the message, route it, acknowledge it.
  */
-import { quoted } from '../base/index.js';
+import { quoted, sameBytes } from '../base/index.js';
 import {
   isAscii,
   isValidTopicName,
@@ -66,13 +66,8 @@ export function receiveRun(
     }
     const next = body + length;
     if (next > end || next - at > packetBytesMax || length < payloadStart - bodyStart) break;
-    let same = bodyStart;
-    let other = body;
-    while (same < topicEnd && bytes[same] === bytes[other]) {
-      same++;
-      other++;
-    }
-    if (same !== topicEnd || (version5 && bytes[other] !== 0)) break;
+    const topicField = topicEnd - bodyStart;
+    if (!sameBytes(bytes, bodyStart, body, topicField) || (version5 && bytes[body + topicField] !== 0)) break;
     count++;
     payloadBytes += length - (payloadStart - bodyStart);
     if (next - at > largest) largest = next - at;

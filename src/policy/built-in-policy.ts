@@ -52,7 +52,10 @@ export class BuiltInPolicy implements Policy {
   }
 
   authorizePublish(_client: Client, topicName: string): PubackReasonCode {
-    return topicName.startsWith('$SYS/') ? ReasonCode.NotAuthorized : ReasonCode.Success;
+    // 0x24 is `$`: one look at the first unit settles nearly all
+    return topicName.charCodeAt(0) === 0x24 && topicName.startsWith('$SYS/')
+      ? ReasonCode.NotAuthorized
+      : ReasonCode.Success;
   }
 
   authorizeSubscribe(_client: Client, _topicFilter: string, qos: QoS): SubackReasonCode {

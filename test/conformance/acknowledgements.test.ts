@@ -130,15 +130,15 @@ conformance('acknowledgements of 3.x have two bytes and no more', v3, async ({ c
 
 /** What a client sends to be answered with a failure, and the type of the answer. */
 const failing = [
-  ['[MQTT-3.4.2-2] [MQTT-3.4.2-3]', 'PUBACK', PacketType.Puback, frame(0x32, field('no'), '0007 00')],
-  ['[MQTT-3.5.2-2] [MQTT-3.5.2-3]', 'PUBREC', PacketType.Pubrec, frame(0x34, field('no'), '0007 00')],
-  ['[MQTT-3.6.2-2] [MQTT-3.6.2-3]', 'PUBREL', PacketType.Pubrel, frame(0x50, '0007')],
-  ['[MQTT-3.7.2-2] [MQTT-3.7.2-3]', 'PUBCOMP', PacketType.Pubcomp, frame(0x62, '0007')],
+  ['[MQTT-3.4.2-2] [MQTT-3.4.2-3] PUBACK', PacketType.Puback, frame(0x32, field('no'), '0007 00')],
+  ['[MQTT-3.5.2-2] [MQTT-3.5.2-3] PUBREC', PacketType.Pubrec, frame(0x34, field('no'), '0007 00')],
+  ['[MQTT-3.6.2-2] [MQTT-3.6.2-3] PUBREL', PacketType.Pubrel, frame(0x50, '0007')],
+  ['[MQTT-3.7.2-2] [MQTT-3.7.2-3] PUBCOMP', PacketType.Pubcomp, frame(0x62, '0007')],
 ] as const;
 
-for (const [ids, name, type, request] of failing)
+for (const [name, type, request] of failing)
   conformance(
-    `${ids} ${name} leaves out the Reason String or User Property that would make it larger than the client takes`,
+    `${name} leaves out the Reason String or User Property that would make it larger than the client takes`,
     v5,
     refusing,
     async ({ connect }) => {
