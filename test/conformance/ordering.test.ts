@@ -18,7 +18,7 @@ conformance(
     await away.subscribe('a/b', { qos: 2 });
     await drop(away);
     const publisher = await connect();
-    const count = 300;
+    const count = 150;
     for (const qos of [0, 1, 2] as const)
       for (let number = 0; number < count; number += 50) {
         for (let next = number; next < number + 50; next++) {

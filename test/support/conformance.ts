@@ -3,7 +3,7 @@
  * and `[MQTT3-3.1.0-1]` of 3.1.1; `npm run ledger` reads them there.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { BrokerOptions } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
 import { Scene } from './scene.js';
@@ -51,4 +51,9 @@ export function conformance(
         await scene.stop();
       }
     });
+}
+
+/** Runs the tests that `register` registers at the same time: for those that mostly wait. */
+export function concurrently(name: string, register: () => void): void {
+  describe(name, { concurrency: true }, register);
 }
