@@ -27,7 +27,7 @@ Runs the same load on several brokers in turn and compares what it cost them. Wi
 
   --list                    the scenarios and their groups
   --scenario NAME,NAME      the same as naming them
-  --peers NAME,NAME         mosquitto, aedes, dunlin (all three)
+  --peers NAME,NAME         brokers to start beside Dunlin: mosquitto, aedes (both)
   --target NAME=HOST:PORT[:PID]   a broker that runs already, on this machine; may be repeated
   --runs N                  runs of each scenario and broker, taken in turn; the median counts (3)
   --seconds S               measured part of a run (3)
@@ -85,7 +85,11 @@ export function parseOptions(args: string[], root: string, say: (text: string) =
   return {
     scenarios: selectScenarios(words),
     peers:
-      values.peers === undefined ? (targets.length > 0 ? [] : ['mosquitto', 'aedes', 'dunlin']) : split(values.peers),
+      values.peers === undefined
+        ? targets.length > 0
+          ? []
+          : ['mosquitto', 'aedes', 'dunlin']
+        : [...new Set([...split(values.peers), 'dunlin'])],
     targets,
     runs: wholeNumber('--runs', values.runs ?? '3', 1, 100),
     seconds: decimal('--seconds', values.seconds ?? '3', 0.2, 600),

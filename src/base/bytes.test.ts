@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { giveChunk, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES, takeChunk } from './chunk-pool.js';
-import { copyBytes } from './short-bytes.js';
 import { Random } from './random.fuzz.js';
+import { copyBytes } from './short-bytes.js';
 
 describe('copyBytes', () => {
   it('copies any range between any two buffers, and touches nothing around it', () => {

@@ -3,7 +3,7 @@
  *
  * 1024 slots of 250 ms; an entry sits in the slot of its due tick modulo 1024, linked through itself, so arming and
  * disarming cost a few pointer writes. An entry due more than 256 s ahead is passed over once a revolution.
- * Entries never fire early; they fire at most one tick late while the event loop is not blocked.
+ * Entries never fire early; they fire at most two ticks late while the event loop is not blocked.
  */
 import type { Clock } from './clock.js';
 
@@ -52,7 +52,7 @@ export class TimerWheel {
     return Math.ceil(milliseconds / TICK_MS);
   }
 
-  /** Fires `timer` once, `milliseconds` from now or up to a tick later. Re-arms it when it is armed. */
+  /** Fires `timer` once, `milliseconds` from now or up to two ticks later. Re-arms it when it is armed. */
   arm(timer: WheelTimer, milliseconds: number): void {
     this.armTicks(timer, this.ticksOf(milliseconds));
   }

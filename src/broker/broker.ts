@@ -198,9 +198,13 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.running = true;
     this.wheel.start();
     try {
-      for (const config of this.config.listeners) this.bound.push({ listener: await this.listen(config), config });
+      for (const config of this.config.listeners) {
+        const listener = await this.listen(config);
+        this.bound.push({ listener, config });
+        if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
+      }
     } catch (error) {
-      await this.stop();
+      await this.closeAll();
       throw error;
     }
     this.preparing = new AbortController();
@@ -211,7 +215,10 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   async stop(): Promise<void> {
-    if (!this.running) return;
+    if (this.running) await this.closeAll();
+  }
+
+  private async closeAll(): Promise<void> {
     this.running = false;
     this.preparing.abort();
     if (this.sysTimer) this.wheel.disarm(this.sysTimer);
@@ -286,8 +293,7 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   clients(): ClientInfo[] {
     const clients: ClientInfo[] = [];
-    for (const { client, session } of this.connections)
-      if (client !== undefined && session !== undefined) clients.push(client);
+    for (const { connected, client } of this.connections) if (connected) clients.push(client!);
     return clients;
   }
 
@@ -311,7 +317,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.events.emit('clientDisconnected', {
       client: connection.client!,
       reasonCode: known ? reasonCode : undefined,
-      reason: known ? reasonName(reasonCode) : 'connection lost',
+      reason: connection.endedBecause,
     });
   }
 

@@ -126,6 +126,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
   }
 
+  get connected(): boolean {
+    return this.state === ConnectionState.Connected;
+  }
+
   get done(): boolean {
     return this.state === ConnectionState.Closed;
   }
@@ -484,9 +488,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     const wasConnected = this.state === ConnectionState.Connected;
     this.state = ConnectionState.Closed;
     this.context.wheel.disarm(this.timer);
+    // A peer that does not read gets no goodbye: what was under way before it would hold the connection open.
+    const stuck = this.outbound.busy;
     this.flush();
-    // A peer that does not read gets no goodbye: what is under way would hold the connection open.
-    if (this.outbound.busy) this.stream.destroy();
+    if (stuck) this.stream.destroy();
     else this.stream.end();
     this.leave(wasConnected);
   }
@@ -560,7 +565,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   /** Words for the end of this connection, as observers and logs show them. */
   get endedBecause(): string {
     if (this.disconnectReason < 0) return 'connection lost';
-    return this.disconnectReason === 0 ? 'the client disconnected' : reasonName(this.disconnectReason);
+    return this.disconnectReason === 0 ? 'Normal disconnection' : reasonName(this.disconnectReason);
   }
 }
 

@@ -52,8 +52,8 @@ export class PublishView {
     this.qos = qos as QoS;
     this.dup = (header & 8) !== 0;
     this.retain = (header & 1) !== 0;
-    // [MQTT-3.3.1-2] DUP is 0 at QoS 0
-    if (this.dup && qos === 0)
+    // [MQTT-3.3.1-2] DUP is 0 at QoS 0; MQTT 3.1 §2.1 gives DUP no meaning there
+    if (this.dup && qos === 0 && version !== 3)
       throw malformed(version === 5 ? 'MQTT-3.3.1-2' : 'MQTT3-3.3.1-2', 'PUBLISH DUP is 1 at QoS 0');
     if (start + 2 > end) throw malformed('MQTT-3.3.2-1', 'PUBLISH Topic Name is cut short');
     const topicStart = start + 2;

@@ -129,8 +129,10 @@ export class Router {
    * Errors  `Fault` TOPIC_NAME_INVALID naming the topic.
    */
   publishLocal(values: NewMessage): PubackReasonCode {
-    if (!isValidTopicName(values.topicName) || Buffer.byteLength(values.topicName) > 65535)
-      throw new Fault('TOPIC_NAME_INVALID', `not a valid topic name: ${JSON.stringify(values.topicName)}`);
+    const { topicName } = values;
+    const wellFormed = !/[\ud800-\udfff]/u.test(topicName); // a lone surrogate has no UTF-8 form [MQTT-1.5.4-1]
+    if (!isValidTopicName(topicName) || !wellFormed || Buffer.byteLength(topicName) > 65535)
+      throw new Fault('TOPIC_NAME_INVALID', `not a valid topic name: ${JSON.stringify(topicName)}`);
     return this.publish(Message.create(values, this.clock.nowMs()));
   }
 

@@ -18,7 +18,8 @@ const NAME_BYTES_MEAN = 128;
 
 export class TopicEntry {
   next: TopicEntry | undefined;
-  used = true;
+  /** Hit since the hand last passed; a new name has to prove itself, so a flood of random ones evicts itself first. */
+  used = false;
   stamp = -1;
   deliveries: readonly Delivery[] = [];
   groups: readonly SharedGroup[] = [];

@@ -20,6 +20,7 @@ import { NodeStream } from './node-stream.js';
 import { plainAddress } from './peer-address.js';
 
 const READ_BUFFER_BYTES = 131072;
+/** How long a stream that ends waits for its last bytes to be taken and for the peer to end too. */
 const LINGER_MS = 2000;
 const UV_EOF = -4095;
 
@@ -147,6 +148,7 @@ class HandleStream implements ByteStream {
   end(): void {
     if (this.ending || this.closed) return;
     this.ending = true;
+    setTimeout(() => this.close(undefined), LINGER_MS).unref();
     if (!this.writing) this.shutdown();
   }
 
@@ -196,7 +198,6 @@ class HandleStream implements ByteStream {
       return;
     }
     this.resume(); // so that the peer's end is seen even when reading was paused
-    setTimeout(() => this.close(undefined), LINGER_MS).unref();
   }
 
   private fail(error: number): void {
