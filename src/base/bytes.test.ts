@@ -1,9 +1,9 @@
-/** The two helpers of the copying path: pooled chunks and short copies. */
+/** The helpers of the copying path: pooled chunks, short copies and comparisons. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { giveChunk, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES, takeChunk } from './chunk-pool.js';
 import { Random } from './random.fuzz.js';
-import { copyBytes } from './short-bytes.js';
+import { copyBytes, sameBytes } from './short-bytes.js';
 
 describe('copyBytes', () => {
   it('copies any range between any two buffers, and touches nothing around it', () => {
@@ -27,6 +27,22 @@ describe('copyBytes', () => {
       source.copy(expected, offset, start, start + length);
       copyBytes(source, start, start + length, target, offset);
       assert.ok(target.equals(expected), `${length} bytes from ${start} to ${offset}`);
+    }
+  });
+});
+
+describe('sameBytes', () => {
+  it('tells any two ranges apart by any one byte, and looks at nothing around them', () => {
+    const random = new Random(6);
+    for (let step = 0; step < 20_000; step++) {
+      const length = random.below(40);
+      const [a, b] = [random.below(50), 100 + random.below(50)];
+      const bytes = random.bytes(b + length + random.below(3));
+      bytes.copy(bytes, b, a, a + length);
+      assert.equal(sameBytes(bytes, a, b, length), true);
+      if (length === 0) continue;
+      bytes[(random.oneIn(2) ? a : b) + random.below(length)]! ^= 1 << random.below(8);
+      assert.equal(sameBytes(bytes, a, b, length), false);
     }
   });
 });
@@ -55,11 +71,16 @@ describe('the chunk pool', () => {
   });
 
   it('keeps a bounded number, and none of another size', () => {
-    const many = Array.from({ length: 100 }, () => takeChunk(LARGE_CHUNK_BYTES));
-    for (const chunk of many) giveChunk(chunk);
-    const again = new Set(Array.from({ length: 100 }, () => takeChunk(LARGE_CHUNK_BYTES)));
-    const kept = many.filter((chunk) => again.has(chunk)).length;
-    assert.ok(kept > 0 && kept < 100, String(kept));
+    for (const [size, count] of [
+      [SMALL_CHUNK_BYTES, 3000],
+      [LARGE_CHUNK_BYTES, 100],
+    ] as const) {
+      const many = Array.from({ length: count }, () => takeChunk(size));
+      for (const chunk of many) giveChunk(chunk);
+      const again = new Set(Array.from({ length: count }, () => takeChunk(size)));
+      const kept = many.filter((chunk) => again.has(chunk)).length;
+      assert.ok(kept > 0 && kept < count, String(kept));
+    }
     const own = takeChunk(LARGE_CHUNK_BYTES + 1);
     giveChunk(own);
     assert.notEqual(takeChunk(LARGE_CHUNK_BYTES + 1), own);

@@ -69,7 +69,8 @@ export class DecoderFuzz {
   }
 
   private compareWithView(header: number, bytes: Buffer, start: number, end: number): void {
-    const { view, version } = this;
+    const view = this.view;
+    const { version } = this;
     try {
       view.read(header, bytes, start, end, version);
     } catch (error) {
