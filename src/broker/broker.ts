@@ -25,7 +25,6 @@ import {
   PublishView,
   type QoS,
   ReasonCode,
-  reasonName,
 } from '../protocol/index.js';
 import { Router, Subscription } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
