@@ -97,7 +97,7 @@ test('scenarios are chosen by name, by group, all, or the standard ones', () => 
 
 test('the command line: what is wrong is named', () => {
   const parse = (...args: string[]) => parseOptions(args, '/clone', () => {});
-  assert.deepEqual(parse('--peers', 'mosquitto,aedes')?.peers, ['mosquitto', 'aedes']);
+  assert.deepEqual(parse('--peers', 'mosquitto,aedes')?.peers, ['mosquitto', 'aedes', 'dunlin']);
   assert.deepEqual(parse('--target', 'x=127.0.0.1:1')?.peers, []);
   assert.equal(parse()?.results, '/clone/bench/results');
   assert.equal(parse('--no-results')?.results, undefined);

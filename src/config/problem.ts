@@ -1,4 +1,5 @@
 /** What is wrong with a configuration, one line each, and the error a program gets. */
+import { escapeControls } from '../base/index.js';
 import type { Position } from './source.js';
 
 export interface Problem {
@@ -14,17 +15,8 @@ export interface Problem {
 /** `dunlin.yaml:3:12: limits.queueOverflow: found "drop", allowed is …` */
 export function formatProblem({ file, position, key, sentence }: Problem): string {
   const place = position === undefined ? file : `${file}:${position.line}:${position.column}`;
-  return [file === undefined ? undefined : place, key === '' ? undefined : key, sentence]
-    .filter((part) => part !== undefined)
-    .join(': ');
-}
-
-/** A value as a message may show it: one line, quoted, shortened. */
-export function quote(text: string): string {
-  const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
-  return JSON.stringify(shown).replace(/[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
+  const parts = [file === undefined ? undefined : place, key === '' ? undefined : key, sentence];
+  return escapeControls(parts.filter((part) => part !== undefined).join(': '));
 }
 
 /** Settings that cannot be used. The message holds every problem, one a line. */

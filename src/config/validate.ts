@@ -4,8 +4,9 @@
  * Written for the messages: a general JSON Schema validator knows neither lines nor units, and not what was meant.
  * What more than one setting decides is in `rules.ts`.
  */
+import { quoted } from '../base/index.js';
 import { nearest } from './nearest.js';
-import { type Problem, quote } from './problem.js';
+import type { Problem } from './problem.js';
 import { describeAllowed, type GroupFields, type GroupSetting, type ListSetting, type Setting } from './setting.js';
 import { type Position, plainSource, type Source } from './source.js';
 
@@ -157,7 +158,7 @@ function describeFound(source: Source, secret: boolean): string {
     case 'scalar':
       if (secret) return 'a value that does not fit';
       return typeof source.value === 'string'
-        ? quote(source.value)
+        ? quoted(source.value)
         : `${typeof source.value === 'number' ? 'number ' : ''}${source.written}`;
   }
 }
@@ -172,7 +173,7 @@ function unknownSetting(name: string, fields: GroupFields): string {
 
 /** A key of the file as a message may show it. */
 function safeKey(key: string): string {
-  return /^[\w.-]{1,60}$/.test(key) ? key : quote(key);
+  return /^[\w.-]{1,60}$/.test(key) ? key : quoted(key);
 }
 
 function join(key: string, name: string): string {

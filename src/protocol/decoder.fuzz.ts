@@ -1,8 +1,6 @@
 /**
  * What must hold for any bytes whatever when they are decoded: only `ProtocolFailure` is thrown, it says which requirement
  * was broken and with which reason code, and the readers of the same packet agree on whether it is one.
- *
- * Known difference: 3.1 gives DUP no meaning at QoS 0 and `decodeBody` lets it pass; the broker's `PublishView` refuses it.
  */
 import assert from 'node:assert/strict';
 import {
