@@ -117,6 +117,7 @@ function effectiveConfig({ file, ports, level }: ServeOptions): Config {
     if (loaded.config === undefined) throw new Refusal(loaded.problems.map(formatProblem).join('\n'), 2);
     config = loaded.config;
   } else if (ports.length > 0) config = { ...config, listeners: [] };
+  else config = { ...config, storage: { ...config.storage, mode: 'buffered' } };
   for (const port of ports)
     config = { ...config, listeners: [...config.listeners, listenerOnPort(port, config.listeners)] };
   return level === undefined ? config : { ...config, log: { ...config.log, level } };

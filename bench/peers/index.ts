@@ -6,8 +6,8 @@ import { mosquitto } from './mosquitto.js';
 import type { Peer } from './peer.js';
 import { target } from './target.js';
 
-export type { Peer, RunningPeer } from './peer.js';
-export { findProgram, pinned } from './process.js';
+export type { Peer, Place, RunningPeer } from './peer.js';
+export { findFreePort, findProgram, pinned, startProcess } from './process.js';
 
 export interface PeerChoice {
   names: string[];

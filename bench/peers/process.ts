@@ -39,16 +39,17 @@ export function pinned(command: string[], core: number | undefined): string[] {
 }
 
 /**
- * Runs `command` in a folder of its own, which goes when the broker stops. taskset replaces itself by the command, so the
- * process number is the broker's.
+ * Runs `command` in a folder of its own, which goes when the broker stops, or in `kept`, which stays. taskset replaces itself
+ * by the command, so the process number is the broker's.
  */
 export async function startProcess(
   name: string,
   place: Place,
   port: number,
   command: (folder: string) => string[],
+  kept?: string,
 ): Promise<RunningPeer> {
-  const folder = mkdtempSync(join(tmpdir(), 'dunlin-bench-'));
+  const folder = kept ?? mkdtempSync(join(tmpdir(), 'dunlin-bench-'));
   const [program = '', ...args] = pinned(command(folder), place.core);
   const child = spawn(program, args, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
@@ -64,7 +65,7 @@ export async function startProcess(
   });
   const stop = async () => {
     await endProcess(child, ended);
-    rmSync(folder, { recursive: true, force: true });
+    if (kept === undefined) rmSync(folder, { recursive: true, force: true });
   };
   try {
     await waitUntilListening(port, child, () => said);

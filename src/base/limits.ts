@@ -43,6 +43,10 @@ export interface Limits {
   readonly connectTimeoutSeconds: number;
   readonly retainedMessagesMax: number;
   readonly retainedBytesMax: number;
+  /** Retained messages sent to one client in a second because it subscribed; 0 is no limit */
+  readonly retainedPerSecondMax: number;
+  /** Messages that wait to be published later (`$delayed/…`) */
+  readonly delayedMessagesMax: number;
   /** Bytes encoded for one connection that its socket has not taken yet */
   readonly outboundBytesMax: number;
   /** As `outboundBytesMax`, over all connections; above it publishers are paused */
@@ -75,6 +79,8 @@ export const defaultLimits: Limits = {
   connectTimeoutSeconds: 10,
   retainedMessagesMax: 1_000_000,
   retainedBytesMax: 268_435_456,
+  retainedPerSecondMax: 0,
+  delayedMessagesMax: 100_000,
   outboundBytesMax: 16_777_216,
   memoryOutboundBytesMax: 268_435_456,
   slowReaderHoldMs: 1000,

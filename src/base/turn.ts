@@ -12,11 +12,18 @@ export class Turn {
   private waiting: Flushable[] = [];
   private running: Flushable[] = [];
   private scheduled = false;
+  /** Runs before anything is flushed: what has to be stored before answers leave. */
+  beforeFlush: () => void = () => {};
   private readonly runAll = (): void => this.run();
 
   /** Callers guard against asking twice in one turn. */
   add(flushable: Flushable): void {
     this.waiting.push(flushable);
+    this.schedule();
+  }
+
+  /** Makes sure that this turn has an end. */
+  schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
     setImmediate(this.runAll);
@@ -24,6 +31,7 @@ export class Turn {
 
   /** Flushes now; for tests and for shutting down. */
   run(): void {
+    this.beforeFlush();
     const batch = this.waiting;
     this.waiting = this.running;
     this.running = batch;

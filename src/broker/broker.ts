@@ -16,6 +16,8 @@ import {
 import { BrokerMetrics, SysTopics } from '../metrics/index.js';
 import { BuiltInPolicy, type Policy } from '../policy/index.js';
 import {
+  type Handling,
+  IN_MEMORY,
   isValidTopicFilter,
   Message,
   type NewMessage,
@@ -25,9 +27,11 @@ import {
   PublishView,
   type QoS,
   ReasonCode,
+  topicMatches,
 } from '../protocol/index.js';
-import { Router, Subscription } from '../router/index.js';
-import { Pressure, SessionRegistry } from '../session/index.js';
+import { DelayedMessages, GroupStore, PAUSE, Router, StoredRetained, Subscription } from '../router/index.js';
+import { Pressure, SessionRegistry, SessionStore } from '../session/index.js';
+import { type DurabilityMode, realFiles, Store } from '../storage/index.js';
 import {
   acceptProxied,
   attachWebSocket,
@@ -62,6 +66,42 @@ export interface AttachOptions {
   readonly origins?: readonly string[];
   /** Default true: the HTTP server around it decides who reaches it. */
   readonly allowAnonymous?: boolean;
+}
+
+/** A message that is to be published later. */
+export interface DelayedInfo {
+  /** For `cancelDelayed`. */
+  readonly id: string;
+  /** milliseconds since the Unix epoch */
+  readonly dueAtMs: number;
+  readonly topicName: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly payload: Buffer;
+}
+
+/** Megabytes are 1,000,000 bytes, and 0 in storage mode `memory`. */
+export interface BrokerStatus {
+  readonly running: boolean;
+  readonly clientsConnected: number;
+  /** With and without a connection. */
+  readonly sessions: number;
+  readonly subscriptions: number;
+  /** PUBLISH packets since the start. */
+  readonly messagesReceived: number;
+  readonly messagesSent: number;
+  readonly messagesRetained: number;
+  readonly retainedMegabytes: number;
+  /** Of messages that wait for clients or are on their way to them. */
+  readonly queuedMegabytes: number;
+  readonly sessionMegabytes: number;
+  readonly storage: {
+    readonly mode: DurabilityMode;
+    /** Why nothing can be written at present. */
+    readonly failed: string | undefined;
+    /** On the disk, of one copy. */
+    readonly megabytes: number;
+  };
 }
 
 /** Where a listener is bound; `port` is the real one where 0 was asked for. */
@@ -101,10 +141,19 @@ export interface Broker {
   attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
   /** The clients connected now. */
   clients(): ClientInfo[];
+  /** What `$delayed/<seconds>/<topic name>` is to publish, soonest first. */
+  delayedMessages(): DelayedInfo[];
+  /** Forgets a delayed message; returns whether it was there. Errors: `Fault` DELAYED_ID_INVALID. */
+  cancelDelayed(id: string): boolean;
+  /** The figures of a status page. `sessionMegabytes` reads all that is stored of sessions: not for every second. */
+  status(): BrokerStatus;
   /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
   disconnect(clientId: string): boolean;
 }
 
+/** How often storage is rid of what has expired, and how soon again when there was much. */
+const SWEEP_MS = 1000;
+const SWEEP_AGAIN_MS = 10;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
 const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
@@ -129,6 +178,13 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly connections = new Set<Connection>();
   private readonly bound: { listener: Listener; config: ListenerConfig }[] = [];
   private readonly detachers = new Set<() => void>();
+  private readonly store: Store;
+  private readonly sessionStore: SessionStore | undefined;
+  private readonly groupStore: GroupStore | undefined;
+  private readonly storedRetained: StoredRetained | undefined;
+  private readonly delayed: DelayedMessages;
+  private storeOpened = false;
+  private sweepTimer: WheelTimer | undefined;
   private sys: SysTopics | undefined;
   private sysTimer: WheelTimer | undefined;
   private readonly builtInPolicy: BuiltInPolicy;
@@ -147,7 +203,34 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.metrics = new BrokerMetrics(clock.nowMs());
     this.wheel = new TimerWheel(clock);
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
+    const { mode, path } = config.storage;
+    this.store = new Store({
+      mode,
+      folder: path,
+      files: realFiles,
+      log,
+      twoCopies: config.durability.some((rule) => rule.mode === 'faultTolerant'),
+      summaryPrefix: 'c',
+      onTables: (store) => this.storedRetained?.begin(store),
+      onReplay: (store, key, value) => {
+        this.storedRetained!.replay(store, key, value);
+        this.sessionStore!.replay(store, key, value);
+      },
+    });
+    const persistent = mode !== 'memory';
+    if (persistent) {
+      this.sessionStore = new SessionStore(this.store);
+      this.groupStore = new GroupStore(this.store);
+      this.storedRetained = new StoredRetained(
+        this.store,
+        { messagesMax: limits.retainedMessagesMax, bytesMax: limits.retainedBytesMax },
+        () => clock.nowMs(),
+      );
+    }
     const router = new Router({
+      ...(persistent ? { storedRetained: this.storedRetained!, groupStore: this.groupStore! } : {}),
+      storeFailed: () => this.store.failed !== undefined,
+      handlingOf: handlingRules(config),
       strategy: config.sharedSubscriptions.strategy,
       sharedQueueMessagesMax: limits.sharedQueueMessagesMax,
       topicCacheEntriesMax: limits.topicCacheEntriesMax,
@@ -157,9 +240,17 @@ class BrokerNode implements Broker, ConnectionObserver {
       wheel: this.wheel,
       onDropped: () => this.metrics.publishDropped++,
     });
+    this.delayed = new DelayedMessages(
+      this.store,
+      this.wheel,
+      () => clock.nowMs(),
+      limits.delayedMessagesMax,
+      (message) => void router.publish(message),
+    );
+    router.delayed = this.delayed;
     this.builtInPolicy = new BuiltInPolicy(config.users);
     const sessions = new SessionRegistry(
-      { router, wheel: this.wheel, clock, limits, metrics: this.metrics, pressure },
+      { router, wheel: this.wheel, clock, limits, metrics: this.metrics, pressure, store: this.sessionStore },
       (values) => this.publishWill(values),
     );
     this.context = {
@@ -179,6 +270,17 @@ class BrokerNode implements Broker, ConnectionObserver {
       pressure,
       outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax),
       observer: this,
+      storage: persistent ? this.store : undefined,
+    };
+    const { turn } = this.context;
+    turn.beforeFlush = () => this.store.commit();
+    this.store.onOperation = () => turn.schedule();
+    this.store.beforeRotation = () => {
+      this.storedRetained?.saveCounts();
+      sessions.saveCounts();
+    };
+    this.store.onHealth = (failed) => {
+      if (failed === undefined) this.releasePublishers();
     };
   }
 
@@ -194,9 +296,13 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   async start(): Promise<void> {
     if (this.running) throw new Fault('BROKER_RUNNING', 'the broker is running already');
+    if (this.storeOpened && this.store.persistent)
+      throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
     this.running = true;
-    this.wheel.start();
+    this.context.sessions.stopping = false;
     try {
+      await this.openStore();
+      this.wheel.start();
       for (const config of this.config.listeners) {
         const listener = await this.listen(config);
         this.bound.push({ listener, config });
@@ -223,16 +329,82 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (this.sysTimer) this.wheel.disarm(this.sysTimer);
     for (const detach of this.detachers) detach();
     this.detachers.clear();
+    this.context.sessions.stopping = true;
     const listeners = this.bound.splice(0).map(({ listener }) => listener.close());
     for (const connection of [...this.connections]) {
-      connection.discardWill = true; // the broker goes, not the client
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
+    this.delayed.stop();
+    if (this.sweepTimer) this.wheel.disarm(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
     while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
     await Promise.all(listeners);
     this.wheel.stop();
+    if (this.store.persistent && this.storeOpened) await this.store.close();
+  }
+
+  private async openStore(): Promise<void> {
+    await this.store.open();
+    this.storeOpened = true;
+    this.groupStore?.load();
+    this.context.sessions.restore();
+    this.delayed.start();
+    if (!this.store.persistent) return;
+    const timer = new WheelTimer(() => {
+      const retained = this.storedRetained!.sweep();
+      const sessions = this.sessionStore!.sweep();
+      this.wheel.arm(timer, retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
+    });
+    this.sweepTimer = timer;
+    this.wheel.arm(timer, SWEEP_MS);
+  }
+
+  /** Publishers that had to wait for storage go on. */
+  private releasePublishers(): void {
+    for (const connection of this.connections) {
+      if (!connection.awaitsStorage) continue;
+      connection.awaitsStorage = false;
+      connection.proceed();
+    }
+  }
+
+  delayedMessages(): DelayedInfo[] {
+    return [...this.delayed.list()].map(({ id, dueAtMs, message: { topicName, qos, retain, payload } }) => ({
+      id,
+      dueAtMs,
+      topicName,
+      qos,
+      retain,
+      payload: Buffer.from(payload),
+    }));
+  }
+
+  cancelDelayed(id: string): boolean {
+    return this.delayed.cancel(id);
+  }
+
+  status(): BrokerStatus {
+    const { router, sessions } = this.context;
+    const persistent = this.store.persistent;
+    const megabytes = (bytes: number) => (persistent ? bytes / 1e6 : 0);
+    return {
+      running: this.running,
+      clientsConnected: this.metrics.clientsConnected,
+      sessions: sessions.size,
+      subscriptions: router.subscriptionCount,
+      messagesReceived: this.metrics.publishReceived,
+      messagesSent: this.metrics.publishSent,
+      messagesRetained: router.retained.size,
+      retainedMegabytes: megabytes(this.storedRetained?.bytes ?? 0),
+      queuedMegabytes: megabytes(this.sessionStore?.queuedBytes ?? 0),
+      sessionMegabytes: megabytes(this.sessionStore?.sessionBytes() ?? 0),
+      storage: {
+        mode: this.store.mode,
+        failed: this.store.failed?.message,
+        megabytes: megabytes(this.store.tableBytes + this.store.logBytes),
+      },
+    };
   }
 
   publish(topicName: string, payload: Uint8Array | string, options: PublishOptions = {}): number {
@@ -256,8 +428,15 @@ class BrokerNode implements Broker, ConnectionObserver {
       undefined,
     );
     router.subscribe(subscription, undefined);
-    for (const message of [...router.retained.match(topicFilter)]) subscriber.hand(message, message.qos, true);
     let active = true;
+    const stored = router.retained.match(topicFilter);
+    const handSome = (): void => {
+      for (let next = stored.next(); active && !next.done; next = stored.next()) {
+        if (next.value === PAUSE) return void setImmediate(handSome);
+        subscriber.hand(next.value, next.value.qos, true);
+      }
+    };
+    handSome();
     return () => {
       if (active) router.unsubscribe(subscription);
       active = false;
@@ -297,9 +476,9 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   disconnect(clientId: string): boolean {
-    const connection = this.context.sessions.get(clientId)?.connection;
+    const connection = this.context.sessions.get(clientId)?.connection as Connection | undefined;
     if (connection === undefined) return false;
-    (connection as Connection).disconnect(ReasonCode.AdministrativeAction, 'disconnected by the administrator');
+    connection.disconnect(ReasonCode.AdministrativeAction, 'disconnected by the administrator');
     return true;
   }
 
@@ -442,6 +621,23 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.sys.update(clock.nowMs());
     this.wheel.arm(timer, intervalSeconds * 1000);
   }
+}
+
+/** How messages of a topic are kept, by the rules of the configuration. `$SYS` is what the broker says of this run. */
+function handlingRules({ storage, durability, priorities }: Config): (topicName: string) => Handling {
+  const known = new Map<string, Handling>();
+  return (topicName) => {
+    const rule = durability.find(({ filter }) => topicMatches(filter, topicName));
+    const priority = priorities.find(({ filter }) => topicMatches(filter, topicName))?.priority ?? IN_MEMORY.priority;
+    const mode = topicName.startsWith('$SYS/') ? 'memory' : (rule?.mode ?? storage.mode);
+    const key = `${mode} ${priority}`;
+    let handling = known.get(key);
+    if (handling === undefined) {
+      handling = { priority, durability: mode === 'faultTolerant' ? 'sync' : mode };
+      known.set(key, handling);
+    }
+    return handling;
+  };
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {

@@ -3,7 +3,9 @@ export {
   type BoundListener,
   type Broker,
   type BrokerOptions,
+  type BrokerStatus,
   createBroker,
+  type DelayedInfo,
   type PublishOptions,
 } from './broker.js';
 export type { BrokerEvents, ClientInfo } from './events.js';

@@ -133,7 +133,7 @@ users:
     assert.equal(problemsOf('log: *x').length, 1);
     assert.equal(
       problemsOf('- 1')[0],
-      'dunlin.yaml:1:1: found a list, allowed is settings listeners, users, storage, limits, sharedSubscriptions, sys, protocol, log',
+      'dunlin.yaml:1:1: found a list, allowed is settings listeners, users, storage, durability, priorities, limits, sharedSubscriptions, sys, protocol, log',
     );
   });
 
@@ -234,7 +234,7 @@ describe('settings of a program', () => {
         error.message ===
           [
             'limits.receiveMaximum: found number 0, allowed is whole number from 1 to 65535',
-            'storage.mode: found "disk", allowed is only memory',
+            'storage.mode: found "disk", allowed is one of memory, buffered, sync, faultTolerant',
             'listeners[0].host: found "[::1]", allowed is IPv4 or IPv6 literal without brackets, or host name',
           ].join('\n'),
     );

@@ -22,6 +22,10 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
         );
     });
   });
+  config.durability.forEach(({ mode }, index) => {
+    if (config.storage.mode === 'memory' && mode !== 'memory')
+      findings.reportAt(`durability[${index}].mode`, `is ${mode}, but storage.mode is memory: there is no storage`);
+  });
   const indexes = new Map<string, number>();
   config.users.forEach(({ username }, index) => {
     const first = indexes.get(username);

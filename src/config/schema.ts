@@ -5,6 +5,8 @@
  * and running `npm run reference`.
  */
 import { defaultLimits, type Limits, LogLevel, type LogLevelName, queueOverflowPolicies } from '../base/index.js';
+import { isValidTopicFilter } from '../protocol/index.js';
+import { durabilityModes } from '../storage/index.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 
@@ -141,6 +143,13 @@ const user = group({
   },
 });
 
+const topicFilter = text({
+  sentence: 'A topic filter.',
+  apply: 'restart',
+  allowed: 'topic filter, with `+` and `#` as whole levels',
+  check: isValidTopicFilter,
+});
+
 const count = (key: NumericLimit, sentence: string, minimum: number, maximum: number) =>
   integer({ sentence, apply: 'restart', minimum, maximum, default: defaultLimits[key] });
 const inUnit = (key: NumericLimit, unit: string, sentence: string, minimum: number, maximum: number) =>
@@ -212,6 +221,18 @@ const limits = group({
     ),
     retainedMessagesMax: count('retainedMessagesMax', 'Retained messages.', 0, 1_000_000_000),
     retainedBytesMax: inUnit('retainedBytesMax', 'bytes', 'Bytes of retained messages.', 0, most),
+    retainedPerSecondMax: count(
+      'retainedPerSecondMax',
+      'Retained messages sent to one client in a second because it subscribed; 0 is no limit.',
+      0,
+      1_000_000_000,
+    ),
+    delayedMessagesMax: count(
+      'delayedMessagesMax',
+      'Messages that wait to be published later (`$delayed/…`).',
+      0,
+      100_000_000,
+    ),
     outboundBytesMax: inUnit(
       'outboundBytesMax',
       'bytes',
@@ -266,9 +287,10 @@ export const schema = group({
       sentence: 'Where sessions and messages are kept.',
       fields: {
         mode: choice({
-          sentence: 'Memory keeps nothing over a restart.',
+          sentence:
+            'What has to have happened before a message is acknowledged: nothing (`memory`: a restart forgets everything), it was handed to the operating system (`buffered`: survives the end of the process), it is on the disk (`sync`: survives a power cut), it is on the disk twice (`faultTolerant`: survives damage to one copy as well).',
           apply: 'restart',
-          choices: ['memory'],
+          choices: durabilityModes,
           default: 'memory',
         }),
         path: text({
@@ -279,6 +301,41 @@ export const schema = group({
           default: './data',
         }),
       },
+    }),
+    durability: list({
+      sentence:
+        'Topics whose messages are kept in another mode than `storage.mode`; the first filter that matches counts.',
+      apply: 'restart',
+      default: [],
+      item: group({
+        sentence: 'One rule.',
+        fields: {
+          filter: topicFilter,
+          mode: choice({
+            sentence: 'The mode of these messages; with `storage.mode` `memory` only `memory` can be asked for.',
+            apply: 'restart',
+            choices: durabilityModes,
+          }),
+        },
+      }),
+    }),
+    priorities: list({
+      sentence:
+        'Topics whose messages overtake others, or are overtaken, in the queue of a session; the first filter that matches counts.',
+      apply: 'restart',
+      default: [],
+      item: group({
+        sentence: 'One rule.',
+        fields: {
+          filter: topicFilter,
+          priority: integer({
+            sentence: 'Higher goes first; messages without a rule have 16.',
+            apply: 'restart',
+            minimum: 0,
+            maximum: 63,
+          }),
+        },
+      }),
     }),
     limits,
     sharedSubscriptions: group({

@@ -87,6 +87,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private flushing = false;
   private starved = false;
   private holds = 0;
+  /** Sequences that have to be handed to the operating system, and be on the disk, before what waits here may leave. */
+  private storedAt = 0;
+  private syncedAt = 0;
+  private gated = false;
+  private endsWhenStored = false;
+  /** A 3.x client publishes at QoS 1 or 2 while storage cannot be written. */
+  awaitsStorage = false;
 
   constructor(
     readonly context: ConnectionContext,
@@ -116,6 +123,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     context.metrics.bytesReceived += end - start;
     this.lastReceivedTick = context.wheel.tick;
     context.pressure.publisher = this;
+    const before = context.storage?.sequence;
     try {
       this.cutter.push(bytes, start, end);
     } catch (error) {
@@ -123,6 +131,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     } finally {
       context.pressure.publisher = undefined;
     }
+    if (before !== context.storage?.sequence) this.gate();
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
   }
 
@@ -138,6 +147,18 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     const header = bytes[start]!;
     if (header === 0x30 && this.state === ConnectionState.Connected)
       return receiveRun(this, bytes, start, bodyStart, bodyEnd, end);
+    // A 3.x publisher cannot be told: it waits for its acknowledgement.
+    if (
+      this.context.storage?.failed !== undefined &&
+      !this.version5 &&
+      header >> 4 === 3 &&
+      header & 6 &&
+      this.connected
+    ) {
+      this.awaitsStorage = true;
+      this.suspend();
+      return start;
+    }
     this.context.metrics.packetsReceived++;
     this.onPacket(header, bytes, bodyStart, bodyEnd);
     return bodyEnd;
@@ -249,11 +270,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   proceed(): void {
     if (this.state === ConnectionState.Closed) return;
     if (this.holds === 0) this.stream.resume();
+    const before = this.context.storage?.sequence;
     try {
       this.cutter.resume();
     } catch (error) {
       this.fail(error);
     }
+    if (before !== this.context.storage?.sequence) this.gate();
   }
 
   /** Not read until `release`, since a subscriber of what it publishes has fallen behind. Calls nest. */
@@ -299,11 +322,59 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.flushing = false;
     this.turnPublishes = 0;
     if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
+    if (this.storedAt > 0 && !this.stored()) return;
     const waiting = this.outbound.bytes;
     if (this.outbound.flush(this.stream)) {
       this.context.metrics.bytesSent += waiting;
       this.refill();
     }
+  }
+
+  // ---- storage ----
+
+  gate(): void {
+    const storage = this.context.storage!;
+    this.storedAt = storage.sequence;
+    if (storage.syncSequence > storage.synced) this.syncedAt = storage.syncSequence;
+  }
+
+  again(): void {
+    this.starved = true;
+    this.touch();
+  }
+
+  /** Whether what waits here may leave; if not, it is flushed when it may. */
+  private stored(): boolean {
+    const storage = this.context.storage!;
+    if (this.storedAt > storage.written && storage.failed === undefined) storage.commit();
+    if (this.storedAt > storage.written) {
+      this.storageLost();
+      return false;
+    }
+    if (this.syncedAt <= storage.synced) {
+      this.storedAt = 0;
+      this.syncedAt = 0;
+      return true;
+    }
+    if (this.gated) return false;
+    this.gated = true;
+    storage.whenSynced(this.syncedAt, (error) => {
+      this.gated = false;
+      if (error !== undefined) this.storageLost();
+      else this.flush();
+      if (this.endsWhenStored && !this.gated) this.stream.end();
+    });
+    return false;
+  }
+
+  /** Acknowledgements wait here for what could not be stored: they are not given, and the client has to ask again. */
+  private storageLost(): void {
+    this.storedAt = 0;
+    this.syncedAt = 0;
+    const stuck = this.outbound.busy;
+    this.outbound.discard();
+    if (this.state === ConnectionState.Closed || stuck) this.stream.destroy();
+    else this.disconnect(ReasonCode.ServerBusy, 'storage cannot be written');
   }
 
   onWritten(): void {
@@ -474,7 +545,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   /** Ends the connection with a DISCONNECT that the broker decides on. */
   disconnect(reasonCode: DisconnectReasonCode, reasonString?: string): void {
-    this.refuse(reasonCode, reasonString);
+    if (this.state === ConnectionState.Opening)
+      this.end(); // CONNACK answers a CONNECT, and none has come
+    else this.refuse(reasonCode, reasonString);
   }
 
   takenOver(): void {
@@ -492,6 +565,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     const stuck = this.outbound.busy;
     this.flush();
     if (stuck) this.stream.destroy();
+    else if (this.gated) this.endsWhenStored = true;
     else this.stream.end();
     this.leave(wasConnected);
   }

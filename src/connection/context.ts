@@ -4,6 +4,7 @@ import type { Policy } from '../policy/index.js';
 import type { ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
 import type { Router } from '../router/index.js';
 import type { Pressure, SessionRegistry } from '../session/index.js';
+import type { Store } from '../storage/index.js';
 import type { Connection } from './connection.js';
 import type { OutboundTotals } from './outbound.js';
 
@@ -57,4 +58,6 @@ export interface ConnectionContext {
   readonly pressure: Pressure;
   readonly outboundTotals: OutboundTotals;
   readonly observer: ConnectionObserver;
+  /** What holds acknowledgements back until they may leave; undefined where nothing is stored. */
+  readonly storage: Store | undefined;
 }

@@ -197,6 +197,9 @@ function admit(
       return connection.refuse(ReasonCode.PacketTooLarge, `CONNACK takes ${bytes} bytes, more than the client allows`);
   }
 
+  if (expiryInterval > 0 && context.storage?.failed !== undefined)
+    return connection.refuse(ReasonCode.ServerUnavailable, 'storage cannot be written, so no session can be kept');
+
   connection.state = ConnectionState.Connected;
   const { session, sessionPresent } = context.sessions.open(
     clientId,
@@ -220,6 +223,7 @@ function admit(
     sessionPresent,
   });
   context.observer.connected(connection);
+  if (session.owner !== '') connection.gate();
   session.resume();
 }
 

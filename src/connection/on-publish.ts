@@ -81,7 +81,7 @@ export function receiveRun(
     metrics.publishRefused += count;
     return at;
   }
-  if (entry.deliveries.length + entry.groups.length > 0) {
+  if (entry.deliveries.length + entry.groups.length > 0 || entry.delayed !== undefined) {
     run.end = at;
     run.count = count;
     run.packetBytesMax = largest;
@@ -124,6 +124,8 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   }
   if (qos > 0) checkReceiveMaximum(connection);
   let verdict = verdictOn(connection, entry, qos, view.retain);
+  if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success)
+    verdict = ReasonCode.QuotaExceeded;
   if (verdict === ReasonCode.Success) {
     const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
     verdict = context.router.publish(message, entry);
@@ -201,7 +203,9 @@ function invalidTopicName(requirement: string, what: string): ProtocolFailure {
 
 function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: boolean): PubackReasonCode {
   const { context } = connection;
-  const verdict = context.policy.authorizePublish(connection.client!, entry.topicName, qos, retain);
+  const { delayed } = entry;
+  const topicName = typeof delayed === 'object' ? delayed.topicName : entry.topicName;
+  const verdict = context.policy.authorizePublish(connection.client!, topicName, qos, retain);
   if (verdict >= 0x80) {
     context.log.information('publish.refused', `publish refused: ${reasonName(verdict)}`, {
       ...connection.description,

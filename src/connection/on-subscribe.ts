@@ -97,6 +97,7 @@ function subscribe(
     });
     return verdict;
   }
+  if (session.owner !== '' && context.storage?.failed !== undefined) return ReasonCode.QuotaExceeded;
   const qos = Math.min(request.qos, verdict) as QoS;
   session.subscribe({
     topicFilter,

@@ -41,7 +41,24 @@ export interface NewMessage {
   publisherId?: string | undefined;
 }
 
+/** How the messages of a topic are to be kept, by the configuration's rules on topic filters. */
+export interface Handling {
+  /** 0 to 63; what is higher overtakes what is lower in the queue of a session */
+  readonly priority: number;
+  /** What has to have happened before it is acknowledged: nothing, handed to the operating system, on the disk. */
+  readonly durability: 'memory' | 'buffered' | 'sync';
+}
+
+/** Of messages for which no rule says otherwise. */
+export const PRIORITY_DEFAULT = 16;
+export const IN_MEMORY: Handling = { priority: PRIORITY_DEFAULT, durability: 'memory' };
+
 export class Message {
+  handling: Handling = IN_MEMORY;
+  /** How many subscribers and groups it is handed to. */
+  receivers = 1;
+  /** Under which name storage has its bytes for several queues; empty when it has not. */
+  storedBody = '';
   /**
    * Of a borrowed message whose bytes lie as in its QoS 1 or 2 PUBLISH: whether in the form of 5.0 (5) or of 3.x (3); else 0.
    * The Variable Header begins two bytes before `topicStart`, the Packet Identifier stands at `topicEnd`.
@@ -114,6 +131,11 @@ export class Message {
   /** The same message in a buffer of its own, for keeping long: it holds no slab. */
   compact(): Message {
     if (!this.borrowed && this.topicStart === 0 && this.bodyEnd === this.body.length) return this;
+    return this.copy();
+  }
+
+  /** A message of its own with the same bytes, which storage does not know. */
+  copy(): Message {
     return this.copyTo(Buffer.allocUnsafeSlow(this.bytes), 0);
   }
 
@@ -124,7 +146,7 @@ export class Message {
     copyBytes(this.body, this.topicStart, this.topicEnd, body, start);
     copyBytes(this.body, this.propertiesStart, this.propertiesEnd, body, topicEnd);
     copyBytes(this.body, this.payloadStart, this.bodyEnd, body, propertiesEnd);
-    return new Message(
+    const copy = new Message(
       this.topicName,
       this.qos,
       this.retain,
@@ -139,6 +161,8 @@ export class Message {
       this.publisherId,
       false,
     );
+    copy.handling = this.handling;
+    return copy;
   }
 
   /**
@@ -156,6 +180,7 @@ export class Message {
       return Message.fromView(view, chunk, topicName, publisherId, nowMs);
     const message = scratch;
     message.kept = undefined;
+    message.storedBody = '';
     message.wireForm = view.qos === 0 ? 0 : view.version5 ? 5 : 3;
     message.topicName = topicName;
     message.qos = view.qos;

@@ -1,5 +1,5 @@
 /**
- * The retained messages of the node: one per topic name, found by name at once and by filter through a tree of levels.
+ * Retained messages in memory: one per topic name, found by name at once and by filter through a tree of levels.
  *
  * Bounded in messages and bytes: above a limit a new one is refused, a replacement that fits is not. Expired messages are
  * never handed out; they leave when their timer fires or when they are met.
@@ -13,12 +13,34 @@ class RetainedNode {
   timer: WheelTimer | undefined;
 }
 
+/** What a walk over retained messages hands out when it has looked at many without a match: go on in another turn. */
+export const PAUSE = Symbol('pause');
+
+/** The retained messages of the node. */
+export interface Retained {
+  readonly size: number;
+  /** Of topic names, properties and payloads. */
+  readonly bytes: number;
+  /**
+   * Stores, replaces [MQTT-3.3.1-5] or, with an empty payload, removes [MQTT-3.3.1-6] the message of its topic name.
+   * Returns false when the store is full, or cannot be written, and nothing changed.
+   */
+  set(message: Message): boolean;
+  get(topicName: string): Message | undefined;
+  delete(topicName: string): boolean;
+  /**
+   * The messages that match a valid filter, one at a time, so that a caller with little room can pause. What is stored or
+   * removed meanwhile may or may not be met.
+   */
+  match(topicFilter: string): Generator<Message | typeof PAUSE, void>;
+}
+
 export interface RetainedLimits {
   readonly messagesMax: number;
   readonly bytesMax: number;
 }
 
-export class RetainedStore {
+export class RetainedStore implements Retained {
   private readonly root = new RetainedNode();
   private count = 0;
   private byteCount = 0;
@@ -37,10 +59,6 @@ export class RetainedStore {
     return this.byteCount;
   }
 
-  /**
-   * Stores, replaces [MQTT-3.3.1-5] or, with an empty payload, removes [MQTT-3.3.1-6] the message of its topic name.
-   * Returns false when the store is full and nothing changed.
-   */
   set(message: Message): boolean {
     const levels = message.topicName.split('/');
     if (message.payloadStart === message.bodyEnd) {
@@ -82,10 +100,6 @@ export class RetainedStore {
     return this.remove(topicName.split('/'));
   }
 
-  /**
-   * The messages that match a valid filter, one at a time, so that a caller with little room can pause. What is stored or
-   * removed meanwhile may or may not be met.
-   */
   *match(topicFilter: string): Generator<Message, void> {
     if (isValidTopicName(topicFilter)) {
       const message = this.get(topicFilter);

@@ -5,6 +5,8 @@
  */
 import { type Clock, Fault, type TimerWheel } from '../base/index.js';
 import {
+  type Handling,
+  IN_MEMORY,
   isValidTopicName,
   Message,
   type NewMessage,
@@ -12,8 +14,12 @@ import {
   type PublishRun,
   ReasonCode,
 } from '../protocol/index.js';
-import { RetainedStore } from './retained-store.js';
+import { AllRetained } from './all-retained.js';
+import { type Delay, type DelayedMessages, delayOf } from './delayed-messages.js';
+import type { GroupStore } from './group-store.js';
+import { type Retained, RetainedStore } from './retained-store.js';
 import type { SharedGroup, ShareStrategy } from './shared-group.js';
+import type { StoredRetained } from './stored-retained.js';
 import type { Delivery, Subscription } from './subscription.js';
 import { TopicCache, type TopicEntry } from './topic-cache.js';
 import { TopicTree } from './topic-tree.js';
@@ -28,13 +34,26 @@ export interface RouterOptions {
   readonly wheel: TimerWheel;
   /** Counts messages dropped by a shared group's queue. */
   readonly onDropped: () => void;
+  /** How messages of a topic are kept; asked once for each name that is resolved. */
+  readonly handlingOf?: (topicName: string) => Handling;
+  /** Where retained messages are stored that are not kept in memory only. */
+  readonly storedRetained?: StoredRetained;
+  /** Where what waits for shared groups is stored. */
+  readonly groupStore?: GroupStore;
+  /** Whether storage cannot be written at present. */
+  readonly storeFailed?: () => boolean;
 }
 
 export class Router {
-  readonly retained: RetainedStore;
+  readonly retained: Retained;
+  /** Takes what is to be published later; undefined where `$delayed/` means nothing. */
+  delayed: DelayedMessages | undefined;
   private readonly tree: TopicTree;
   private readonly cache: TopicCache;
   private readonly clock: Clock;
+  private readonly storeFailed: () => boolean;
+  /** How messages of a topic are kept. */
+  readonly handlingOf: (topicName: string) => Handling;
 
   constructor(options: RouterOptions) {
     this.clock = options.clock;
@@ -44,13 +63,17 @@ export class Router {
       queueMessagesMax: options.sharedQueueMessagesMax,
       onDropped: options.onDropped,
       nowMs,
+      store: options.groupStore,
     });
     this.cache = new TopicCache(options.topicCacheEntriesMax);
-    this.retained = new RetainedStore(
+    const inMemory = new RetainedStore(
       { messagesMax: options.retainedMessagesMax, bytesMax: options.retainedBytesMax },
       options.wheel,
       nowMs,
     );
+    this.retained = options.storedRetained ? new AllRetained(inMemory, options.storedRetained) : inMemory;
+    this.storeFailed = options.storeFailed ?? (() => false);
+    this.handlingOf = options.handlingOf ?? (() => IN_MEMORY);
   }
 
   get subscriptionCount(): number {
@@ -79,6 +102,11 @@ export class Router {
     const found = this.findEntry(bytes, 0, bytes.length);
     if (found) return found;
     const entry = this.cache.add(topicName);
+    entry.handling = this.handlingOf(topicName);
+    if (this.delayed !== undefined) {
+      entry.delayed = delayOf(topicName);
+      if (typeof entry.delayed === 'object') entry.handling = this.handlingOf(entry.delayed.topicName);
+    }
     this.refresh(entry);
     return entry;
   }
@@ -92,9 +120,14 @@ export class Router {
    * Source  v5 §3.3.1.3, §4.7; order per publishing client [MQTT-4.6.0-5].
    */
   publish(message: Message, entry: TopicEntry = this.resolve(message.topicName)): PubackReasonCode {
-    if (message.retain && !this.retained.set(message)) return ReasonCode.QuotaExceeded;
+    message.handling = entry.handling;
+    if (entry.delayed !== undefined) return this.delay(message, entry.delayed);
+    // While storage cannot be written, QoS 0 goes on without being kept.
+    if (message.retain && !this.retained.set(message) && (message.qos > 0 || !this.storeFailed()))
+      return ReasonCode.QuotaExceeded;
     const { deliveries, groups } = entry;
     const { publisherId } = message;
+    message.receivers = deliveries.length + groups.length;
     let refused = false;
     for (let index = 0; index < deliveries.length; index++) {
       const delivery = deliveries[index]!;
@@ -110,8 +143,17 @@ export class Router {
     return deliveries.length + groups.length === 0 ? ReasonCode.NoMatchingSubscribers : ReasonCode.Success;
   }
 
+  private delay(message: Message, delayed: Delay | 'invalid'): PubackReasonCode {
+    if (delayed === 'invalid') return ReasonCode.TopicNameInvalid;
+    return this.delayed!.add(message, delayed) ? ReasonCode.Success : ReasonCode.QuotaExceeded;
+  }
+
   /** Routes a run of QoS 0 packets of `entry`'s topic. */
   publishRun(run: PublishRun, entry: TopicEntry): void {
+    if (entry.delayed !== undefined) {
+      for (const message of run.messages()) this.publish(message, entry);
+      return;
+    }
     const { deliveries, groups } = entry;
     for (let index = 0; index < deliveries.length; index++) {
       let delivery: Delivery | undefined = deliveries[index]!;

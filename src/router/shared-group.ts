@@ -7,6 +7,7 @@
  * anything newer.
  */
 import type { Message, PublishRun } from '../protocol/index.js';
+import type { GroupStore, StoredGroup, Waiting } from './group-store.js';
 import type { Subscription } from './subscription.js';
 
 export const shareStrategies = ['roundRobin', 'random', 'sticky', 'hashClientId', 'hashTopic', 'localFirst'] as const;
@@ -19,20 +20,26 @@ export interface SharedGroupOptions {
   /** Counts a message dropped from a full or expired group queue. */
   readonly onDropped: () => void;
   readonly nowMs: () => number;
+  /** Where what waits is stored; undefined where nothing is. */
+  readonly store?: GroupStore | undefined;
 }
 
 export class SharedGroup {
   private readonly members: Subscription[] = [];
   private next = 0;
   private sticky: Subscription | undefined;
-  private waiting: Message[] = [];
+  private waiting: Waiting[] = [];
+  private readonly stored: StoredGroup | undefined;
   private draining = false;
 
   constructor(
     readonly shareName: string,
     readonly topicFilter: string,
     private readonly options: SharedGroupOptions,
-  ) {}
+  ) {
+    this.stored = options.store?.open(shareName, topicFilter);
+    if (this.stored) this.waiting = this.stored.load();
+  }
 
   get size(): number {
     return this.members.length;
@@ -65,7 +72,10 @@ export class SharedGroup {
     this.members.splice(index, 1);
     if (this.next > index) this.next--;
     if (this.sticky === subscription) this.sticky = undefined;
-    if (this.members.length === 0) this.waiting = [];
+    if (this.members.length > 0) return;
+    for (const each of this.waiting) this.stored?.remove(each);
+    this.waiting = [];
+    this.stored?.forget();
   }
 
   /** Hands `message` to one member, or keeps it for the group. Returns false when the member's queue refuses it. */
@@ -78,7 +88,8 @@ export class SharedGroup {
       const member = this.choose(message.publisherId, message.topicName, isAccepting);
       if (member !== undefined) return member.subscriber.deliver(message, member);
     }
-    this.waiting.push(message.compact());
+    const kept = message.compact();
+    this.waiting.push(this.stored?.append(kept) ?? { message: kept, key: '' });
     this.drain();
     this.trim();
     return true;
@@ -108,14 +119,17 @@ export class SharedGroup {
     const now = this.options.nowMs();
     let taken = 0;
     for (; taken < this.waiting.length; taken++) {
-      const message = this.waiting[taken]!;
+      const waiting = this.waiting[taken]!;
+      const { message } = waiting;
       if (message.isExpired(now)) {
+        this.stored?.remove(waiting);
         this.options.onDropped(); // [MQTT-3.3.2-5]
         continue;
       }
       const member = this.choose(message.publisherId, message.topicName, isAccepting);
       if (member === undefined) break;
       member.subscriber.deliver(message, member);
+      this.stored?.remove(waiting);
     }
     if (taken > 0) this.waiting = this.waiting.slice(taken);
     this.draining = false;
@@ -124,14 +138,16 @@ export class SharedGroup {
   /** Messages that a leaving member had not finished, oldest first. */
   takeBack(messages: readonly Message[]): void {
     if (messages.length === 0 || this.members.length === 0) return;
-    this.waiting = [...messages, ...this.waiting];
+    const first = this.stored?.prepend(messages) ?? messages.map((message) => ({ message, key: '' }));
+    this.waiting = [...first, ...this.waiting];
     this.drain();
     this.trim();
   }
 
   private trim(): void {
     while (this.waiting.length > this.options.queueMessagesMax) {
-      this.waiting.shift();
+      const oldest = this.waiting.shift()!;
+      this.stored?.remove(oldest);
       this.options.onDropped();
     }
   }

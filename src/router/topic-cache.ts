@@ -10,6 +10,8 @@
  * narrowest scope that contains everything it can match; a filter without wildcards drops the one entry it names.
  * Generations only grow, so equal sums mean that none changed.
  */
+import { type Handling, IN_MEMORY } from '../protocol/index.js';
+import type { Delay } from './delayed-messages.js';
 import type { SharedGroup } from './shared-group.js';
 import type { Delivery } from './subscription.js';
 
@@ -23,6 +25,9 @@ export class TopicEntry {
   stamp = -1;
   deliveries: readonly Delivery[] = [];
   groups: readonly SharedGroup[] = [];
+  handling: Handling = IN_MEMORY;
+  /** What `$delayed/<seconds>/<topic name>` asks for; undefined for every other name. */
+  delayed: Delay | 'invalid' | undefined;
 
   constructor(
     readonly hash: number,

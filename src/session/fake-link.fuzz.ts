@@ -32,6 +32,10 @@ export class FakeLink implements Link, HeldPublisher {
     this.sent.push(`rel ${packetId}${found ? '' : ' unknown'}`);
   }
 
+  gate(): void {}
+
+  again(): void {}
+
   takenOver(): void {
     this.takenOvers++;
     this.onTakenOver();

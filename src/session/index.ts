@@ -8,3 +8,4 @@ export {
   type SubscribeRequest,
 } from './session.js';
 export { type OpenSession, SessionRegistry } from './session-registry.js';
+export { SessionStore } from './session-store.js';

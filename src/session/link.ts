@@ -25,6 +25,12 @@ export interface Link {
   /** Sends PUBREL; `found` is false when the session knows no such packet (v5 table 3-6). */
   pubrel(packetId: number, found: boolean): void;
 
+  /** What was just told to the client leaves only when what was stored until now is as durable as it has to be. */
+  gate(): void;
+
+  /** Asks for `pump` again in a later turn. */
+  again(): void;
+
   /** Ends the connection because another took over its session [MQTT-3.1.4-3]. */
   takenOver(): void;
 }

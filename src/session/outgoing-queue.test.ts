@@ -14,9 +14,12 @@ const item = (text: string, bytes = 2) => {
   return new Outgoing(message, Number(text[0]) as QoS, false, undefined, undefined);
 };
 
+const push = (queue: OutgoingQueue, next: Outgoing, messagesMax: number, bytesMax: number, overflow: QueueOverflow) =>
+  queue.push(next, next.message!, true, messagesMax, bytesMax, overflow);
+
 function fill(overflow: QueueOverflow, texts: readonly string[], messagesMax = 3, bytesMax = 1000) {
-  const queue = new OutgoingQueue();
-  const answers = texts.map((text) => queue.push(item(text), messagesMax, bytesMax, overflow));
+  const queue = new OutgoingQueue(undefined);
+  const answers = texts.map((text) => push(queue, item(text), messagesMax, bytesMax, overflow));
   return { queue, answers, left: () => drain(queue) };
 }
 
@@ -80,10 +83,10 @@ describe('a queue', () => {
   });
 
   it('drops as many as the bytes of the new one ask for', () => {
-    const queue = new OutgoingQueue();
-    for (const text of ['1a', '1b', '1c']) queue.push(item(text), 100, 40, 'dropOldest');
+    const queue = new OutgoingQueue(undefined);
+    for (const text of ['1a', '1b', '1c']) push(queue, item(text), 100, 40, 'dropOldest');
     assert.equal(queue.bytes, 36);
-    assert.equal(queue.push(item('1d', 15), 100, 40, 'dropOldest'), 2);
+    assert.equal(push(queue, item('1d', 15), 100, 40, 'dropOldest'), 2);
     assert.equal(queue.bytes, 37);
     assert.deepEqual(
       drain(queue).map((text) => text.slice(0, 2)),
@@ -93,21 +96,21 @@ describe('a queue', () => {
 
   for (const overflow of queueOverflowPolicies)
     it(`takes none that is larger than all it may hold (${overflow})`, () => {
-      const queue = new OutgoingQueue();
-      assert.equal(queue.push(item('1a', 31), 3, 40, overflow), overflow === 'refuse' ? -1 : 1);
+      const queue = new OutgoingQueue(undefined);
+      assert.equal(push(queue, item('1a', 31), 3, 40, overflow), overflow === 'refuse' ? -1 : 1);
       assert.deepEqual([queue.length, queue.bytes], [0, 0]);
     });
 
   it('keeps order and count through any mixture of calls', () => {
     for (const overflow of queueOverflowPolicies) {
       const random = new Random(overflow.length);
-      const queue = new OutgoingQueue();
+      const queue = new OutgoingQueue(undefined);
       let model: Outgoing[] = [];
       for (let step = 0; step < 20_000; step++) {
         if (random.oneIn(2)) {
           const next = item(`${random.below(3)}${step}`, 10);
           const before = queue.length;
-          const dropped = queue.push(next, 100, 1500, overflow);
+          const dropped = push(queue, next, 100, 1500, overflow);
           // Up to 75 items of 20 bytes: it is the bytes that bind.
           const overfull = before === 75;
           assert.equal(dropped, overfull ? (overflow === 'refuse' ? -1 : 1) : 0);

@@ -1,22 +1,150 @@
 /**
- * Messages that wait for a client, first in first out, bounded in count and bytes.
+ * Messages that wait for a client: first in, first out within a priority, bounded in count and bytes.
  *
- *   head                       tail
- *   | taken | waiting ...... |      an array whose taken part is cut off when it is half of it
+ *   lane   head                       end                      lanes in order of their numbers (lanes.ts)
+ *          | taken | waiting ...... | in storage only …
  *
- * At a limit the policy decides: drop the oldest, drop the newest (the one that comes), drop QoS 0 first (then the oldest),
- * or refuse (the publisher is told).
+ * Where a session is stored, a lane keeps the next few messages in memory and leaves the rest in storage; while the client is
+ * away, all of them. At a limit the policy decides: drop the oldest (of the least urgent), drop the newest (the one that
+ * comes), drop QoS 0 first (then the oldest), or refuse (the publisher is told).
  */
 import type { QueueOverflow } from '../base/index.js';
-import type { Outgoing } from './outgoing.js';
+import type { Message } from '../protocol/index.js';
+import type { Subscription } from '../router/index.js';
+import { kindOf, LaneKind, laneNumber } from './lanes.js';
+import { giveOutgoing, type Outgoing } from './outgoing.js';
+import type { StoredMessages } from './stored-messages.js';
 
-export class OutgoingQueue {
+/** Messages that a lane of a stored session keeps in memory. */
+const WINDOW = 128;
+
+class Lane {
   private items: (Outgoing | undefined)[] = [];
   private head = 0;
-  private byteCount = 0;
+  /** Messages in storage only, which come after those in memory. */
+  rest = 0;
+  /** Key from which the rest is read. */
+  private from = '';
+
+  constructor(
+    readonly number: number,
+    private readonly stored: StoredMessages | undefined,
+  ) {}
 
   get length(): number {
+    return this.inMemory + this.rest;
+  }
+
+  get inMemory(): number {
     return this.items.length - this.head;
+  }
+
+  push(item: Outgoing): void {
+    this.items.push(item);
+  }
+
+  /** Leaves a message that is stored where it is. */
+  leave(key: string): void {
+    if (this.rest++ === 0) this.from = key;
+  }
+
+  /** After a restart: all of its messages are in storage. */
+  restore(messages: number): void {
+    this.rest = messages;
+  }
+
+  /** After a restart: those at its front that were sent, with their identifiers. */
+  takeSent(exchanges: ReadonlyMap<string, number>): Outgoing[] {
+    const sent: Outgoing[] = [];
+    while (this.rest > 0) {
+      const batch = this.stored!.load(this.number, this.from, WINDOW);
+      for (const { key, item, packetId } of batch) {
+        const open = exchanges.get(key);
+        if (open === undefined && packetId === 0) return sent;
+        item.packetId = open ?? packetId;
+        item.exchange = open !== undefined;
+        sent.push(item);
+        this.rest--;
+        this.from = `${key}\0`;
+      }
+      if (batch.length < WINDOW) break;
+    }
+    return sent;
+  }
+
+  /** After a restart: reads all into memory, and says by which shared subscription each came. */
+  loadShared(subscriptionOf: (message: Message) => Subscription | undefined): void {
+    while (this.rest > 0) this.load();
+    for (const item of this.items) if (item) item.shared = subscriptionOf(item.message!);
+  }
+
+  peek(): Outgoing | undefined {
+    if (this.inMemory === 0 && this.rest > 0) this.load();
+    return this.items[this.head];
+  }
+
+  shift(): Outgoing | undefined {
+    const item = this.peek();
+    if (item === undefined) return undefined;
+    this.items[this.head++] = undefined;
+    if (this.head === this.items.length) {
+      this.items.length = 0;
+      this.head = 0;
+    } else if (this.head * 2 > this.items.length && this.head > 32) {
+      this.items = this.items.slice(this.head);
+      this.head = 0;
+    }
+    return item;
+  }
+
+  /** Takes out of memory those for which `taken` says true. */
+  extract(taken: (item: Outgoing) => boolean, out: Outgoing[]): void {
+    const waiting = this.items.slice(this.head) as Outgoing[];
+    this.items = waiting.filter((item) => {
+      if (!taken(item)) return true;
+      out.push(item);
+      return false;
+    });
+    this.head = 0;
+  }
+
+  /** Forgets what memory holds of messages that are stored; they are read again when the client is back. */
+  unload(): void {
+    const first = this.items[this.head];
+    if (first === undefined || first.key === '') return;
+    for (let index = this.head; index < this.items.length; index++) giveOutgoing(this.items[index]!);
+    this.rest += this.inMemory;
+    this.from = first.key;
+    this.items.length = 0;
+    this.head = 0;
+  }
+
+  /** Takes the first QoS 0 message in memory. */
+  takeQos0(): Outgoing | undefined {
+    for (let index = this.head; index < this.items.length; index++)
+      if (this.items[index]!.qos === 0) return this.items.splice(index, 1)[0];
+    return undefined;
+  }
+
+  private load(): void {
+    const loaded = this.stored!.load(this.number, this.from, WINDOW);
+    for (const { item } of loaded) this.items.push(item);
+    // Fewer than counted are there only when storage lost some, which it has said.
+    this.rest = loaded.length < WINDOW ? 0 : Math.max(0, this.rest - loaded.length);
+    const last = loaded.at(-1);
+    if (last) this.from = `${last.key}\0`;
+  }
+}
+
+export class OutgoingQueue {
+  private readonly lanes: Lane[] = [];
+  private messages = 0;
+  private byteCount = 0;
+
+  constructor(private readonly stored: StoredMessages | undefined) {}
+
+  get length(): number {
+    return this.messages;
   }
 
   get bytes(): number {
@@ -24,77 +152,170 @@ export class OutgoingQueue {
   }
 
   /**
-   * Appends `item` within the limits. Returns how many messages were dropped for it (itself perhaps), or -1 when it was
-   * refused.
+   * Appends `item`, which is to carry `message`, within the limits; `online` when a client is there to take it soon. Returns how
+   * many messages were dropped for it (itself perhaps), or -1 when it was refused.
    */
-  push(item: Outgoing, messagesMax: number, bytesMax: number, overflow: QueueOverflow): number {
-    const bytes = item.message!.bytes;
+  push(
+    item: Outgoing,
+    message: Message,
+    online: boolean,
+    messagesMax: number,
+    bytesMax: number,
+    overflow: QueueOverflow,
+  ): number {
+    const { bytes } = message;
     let dropped = 0;
-    while (this.length >= messagesMax || (this.byteCount + bytes > bytesMax && this.length > 0)) {
+    if (bytes > bytesMax) return overflow === 'refuse' ? -1 : 1;
+    while (this.messages >= messagesMax || (this.byteCount + bytes > bytesMax && this.messages > 0)) {
       if (overflow === 'refuse') return -1;
       if (overflow === 'dropNewest') return 1;
-      if (overflow === 'dropQos0First' && this.dropFirstQos0()) dropped++;
-      else if (overflow === 'dropQos0First' && item.qos === 0) return dropped + 1;
-      else {
-        this.shift();
-        dropped++;
+      if (overflow === 'dropQos0First') {
+        if (this.dropQos0()) {
+          dropped++;
+          continue;
+        }
+        if (item.qos === 0) return dropped + 1;
       }
+      this.dropOldest();
+      dropped++;
     }
-    if (bytes > bytesMax) return overflow === 'refuse' ? -1 : dropped + 1;
-    this.items.push(item);
+    const lane = this.laneFor(item, message);
+    this.messages++;
     this.byteCount += bytes;
+    if (this.stored === undefined || kindOf(lane.number) === LaneKind.Volatile) {
+      item.message = online ? message.keep() : message.compact();
+      lane.push(item);
+      return dropped;
+    }
+    this.stored.add(lane.number, item, message, 0);
+    const inMemory = kindOf(lane.number) === LaneKind.Shared || (online && lane.rest === 0 && lane.inMemory < WINDOW);
+    if (inMemory) {
+      item.message = message.keep();
+      lane.push(item);
+    } else {
+      lane.leave(item.key);
+      giveOutgoing(item);
+    }
     return dropped;
   }
 
+  /** After a restart: what a lane has in storage, waiting or in flight. */
+  restore(number: number, messages: number, bytes: number): void {
+    if (messages <= 0) return;
+    this.lane(number).restore(messages);
+    this.messages += messages;
+    this.byteCount += bytes;
+  }
+
+  /** After a restart: takes out what was in flight. `exchanges` tells identifiers by key. */
+  takeSent(exchanges: ReadonlyMap<string, number>): Outgoing[] {
+    const sent = this.lanes.flatMap((lane) => lane.takeSent(exchanges));
+    for (const item of sent) this.taken(item);
+    return sent;
+  }
+
+  /** Whether anything waits that came by shared subscriptions. */
+  get hasShared(): boolean {
+    return this.lanes.some((lane) => kindOf(lane.number) === LaneKind.Shared && lane.length > 0);
+  }
+
+  loadShared(subscriptionOf: (message: Message) => Subscription | undefined): void {
+    for (const lane of this.lanes) if (kindOf(lane.number) === LaneKind.Shared) lane.loadShared(subscriptionOf);
+  }
+
   peek(): Outgoing | undefined {
-    return this.items[this.head];
+    for (const lane of this.lanes) {
+      const item = lane.peek();
+      if (item !== undefined) return item;
+    }
+    this.messages = 0;
+    this.byteCount = 0;
+    return undefined;
   }
 
+  /** The next message; it stays in storage until it is acknowledged or `dropped`. */
   shift(): Outgoing | undefined {
-    const item = this.items[this.head];
-    if (item === undefined) return undefined;
-    this.items[this.head++] = undefined;
-    this.byteCount -= item.message!.bytes;
-    if (this.head * 2 > this.items.length && this.head > 32) this.cut();
-    else if (this.head === this.items.length) this.clear();
-    return item;
+    for (const lane of this.lanes) {
+      const item = lane.shift();
+      if (item === undefined) continue;
+      this.taken(item);
+      return item;
+    }
+    return undefined;
   }
 
-  /** Takes out every item for which `taken` says true, in order. */
+  /** Takes out every item for which `taken` says true, in order; of those that came by shared subscriptions. */
   extract(taken: (item: Outgoing) => boolean): Outgoing[] {
     const out: Outgoing[] = [];
-    const rest: Outgoing[] = [];
-    for (let index = this.head; index < this.items.length; index++) {
-      const item = this.items[index]!;
-      if (taken(item)) {
-        out.push(item);
-        this.byteCount -= item.message!.bytes;
-      } else rest.push(item);
-    }
-    this.items = rest;
-    this.head = 0;
+    for (const lane of this.lanes) lane.extract(taken, out);
+    for (const item of out) this.taken(item);
     return out;
   }
 
-  clear(): void {
-    this.items.length = 0;
-    this.head = 0;
+  /** The client is away: memory need not hold what is stored. */
+  unload(): void {
+    if (this.stored === undefined) return;
+    for (const lane of this.lanes) {
+      const kind = kindOf(lane.number);
+      if (kind === LaneKind.Plain || kind === LaneKind.Qos0) lane.unload();
+    }
+  }
+
+  private taken(item: Outgoing): void {
+    this.messages--;
+    this.byteCount -= item.message!.bytes;
+  }
+
+  private laneFor(item: Outgoing, { handling }: Message): Lane {
+    let kind: LaneKind = LaneKind.Plain;
+    if (this.stored !== undefined) {
+      if (handling.durability === 'memory') kind = LaneKind.Volatile;
+      else if (item.shared !== undefined) kind = LaneKind.Shared;
+      else if (item.qos === 0) kind = LaneKind.Qos0;
+    }
+    return this.lane(laneNumber(handling.priority, kind));
+  }
+
+  private lane(number: number): Lane {
+    const { lanes } = this;
+    let index = 0;
+    while (index < lanes.length && lanes[index]!.number < number) index++;
+    const found = lanes[index];
+    if (found?.number === number) return found;
+    const lane = new Lane(number, this.stored);
+    lanes.splice(index, 0, lane);
+    return lane;
+  }
+
+  private dropOldest(): void {
+    for (let index = this.lanes.length - 1; index >= 0; index--) {
+      const item = this.lanes[index]!.shift();
+      if (item === undefined) continue;
+      return this.drop(item);
+    }
+    this.messages = 0;
     this.byteCount = 0;
   }
 
-  private cut(): void {
-    this.items = this.items.slice(this.head);
-    this.head = 0;
-  }
-
-  private dropFirstQos0(): boolean {
-    for (let index = this.head; index < this.items.length; index++) {
-      const item = this.items[index]!;
-      if (item.qos !== 0) continue;
-      this.byteCount -= item.message!.bytes;
-      this.items.splice(index, 1);
+  private dropQos0(): boolean {
+    for (let index = this.lanes.length - 1; index >= 0; index--) {
+      const lane = this.lanes[index]!;
+      const item = kindOf(lane.number) === LaneKind.Qos0 ? lane.shift() : lane.takeQos0();
+      if (item === undefined) continue;
+      this.drop(item);
       return true;
     }
     return false;
   }
+
+  private drop(item: Outgoing): void {
+    this.taken(item);
+    if (item.key !== '') this.stored!.remove(item.key, item.message, item.qos);
+    giveOutgoing(item);
+  }
+}
+
+/** The lane of a message that is sent without waiting. */
+export function laneOfSent(item: Outgoing, { handling }: Message): number {
+  return laneNumber(handling.priority, item.shared === undefined ? LaneKind.Plain : LaneKind.Shared);
 }

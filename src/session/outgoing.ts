@@ -18,6 +18,10 @@ export class Outgoing {
   sequence = 0;
   /** Whether it counts against the send quota of the current connection. */
   counted = false;
+  /** Where it is stored; empty when it is not. */
+  key = '';
+  /** Its packet identifier has an entry of its own in storage. */
+  exchange = false;
 
   constructor(
     /** Undefined once it will not be sent again: released by PUBREC, or of a session that ends with its connection. */
@@ -63,6 +67,8 @@ export function takeOutgoing(
   item.state = OutgoingState.Queued;
   item.packetId = 0;
   item.counted = false;
+  item.key = '';
+  item.exchange = false;
   item.message = message;
   item.qos = qos;
   item.retain = retain;

@@ -11,6 +11,8 @@ export interface OpenSession {
 }
 
 export class SessionRegistry {
+  /** The broker stops, not the clients: wills wait in storage for its next start (v5 §3.1.2.5). */
+  stopping = false;
   private readonly sessions = new Map<string, Session>();
 
   /** `publishWill` is handed every will whose time has come. */
@@ -61,6 +63,13 @@ export class SessionRegistry {
     }
     session.attach(link, receiveMaximum);
     session.expiryInterval = expiryInterval;
+    const { store } = this.context;
+    if (store !== undefined) {
+      if (session.owner === '' && expiryInterval > 0) session.keepIn(store, store.newOwner());
+      if (session.owner !== '') store.saveSession(clientId, session.owner, expiryInterval, 0);
+      if (will !== undefined) store.saveWill(clientId, will, 0);
+      else if (session.will !== undefined) store.removeWill(clientId);
+    }
     session.will = will; // a will still delayed is not sent: the client is back in time [MQTT-3.1.3-9]
     return { session, sessionPresent };
   }
@@ -71,16 +80,87 @@ export class SessionRegistry {
    */
   close(session: Session, link: Link, discardWill: boolean): void {
     if (session.connection !== link) return;
-    if (discardWill) session.will = undefined; // [MQTT-3.14.4-3]
+    if (this.stopping && session.will !== undefined) {
+      const { will } = session;
+      session.will = undefined;
+      this.context.store?.saveWill(session.clientId, will, this.context.clock.nowMs() + will.delay * 1000);
+    }
+    if (discardWill && session.will !== undefined) {
+      session.will = undefined; // [MQTT-3.14.4-3]
+      this.context.store?.removeWill(session.clientId);
+    }
     if (!session.detach()) {
       this.end(session);
       return;
     }
-    session.startWill((values) => this.publishWill(values, session.clientId));
-    session.startExpiry(() => {
+    const { store, clock } = this.context;
+    if (session.owner !== '')
+      store!.saveSession(session.clientId, session.owner, session.expiryInterval, clock.nowMs());
+    if (session.will !== undefined && session.will.delay > 0)
+      store?.saveWill(session.clientId, session.will, clock.nowMs() + session.will.delay * 1000);
+    this.wait(session, session.will?.delay ?? 0, session.expiryInterval);
+  }
+
+  /** A session without a connection: its will is due in `willSeconds`, its end in `expirySeconds`. */
+  private wait(session: Session, willSeconds: number, expirySeconds: number): void {
+    session.startWill(willSeconds, (values) => {
+      this.publishWill(values, session.clientId);
+      this.context.store?.removeWill(session.clientId);
+    });
+    session.startExpiry(expirySeconds, () => {
       this.context.metrics.sessionsExpired++;
       this.end(session);
     });
+  }
+
+  /**
+   * Takes over what storage has of the last run: sessions with their subscriptions, wills that were not published. A client
+   * that had a connection then has lost it now.
+   */
+  restore(): void {
+    const { store, clock } = this.context;
+    if (store === undefined) return;
+    const now = clock.nowMs();
+    const byOwner = new Map<string, Session>();
+    const waiting: { session: Session; disconnectedAtMs: number }[] = [];
+    for (const { clientId, owner, expiryInterval, disconnectedAtMs } of store.sessions()) {
+      const session = new Session(clientId, this.context);
+      session.expiryInterval = expiryInterval;
+      session.restore(store, owner, store.countsOf(owner));
+      this.sessions.set(clientId, session);
+      byOwner.set(owner, session);
+      waiting.push({ session, disconnectedAtMs: disconnectedAtMs || now });
+    }
+    for (const { owner, request } of store.subscriptions()) byOwner.get(owner)?.restoreSubscription(request);
+    for (const { owner, packetId } of store.received()) byOwner.get(owner)?.restoreReceived(packetId);
+    store.recovered();
+    for (const session of byOwner.values()) session.restoreShared();
+    const lost: { clientId: string; values: NewMessage }[] = [];
+    const dueAt = new Map<Session, number>();
+    for (const { clientId, will, dueAtMs } of store.wills()) {
+      const session = this.sessions.get(clientId);
+      if (session === undefined) lost.push({ clientId, values: will.values });
+      else {
+        session.will = will;
+        dueAt.set(session, dueAtMs === 0 ? now + will.delay * 1000 : dueAtMs);
+      }
+    }
+    for (const { session, disconnectedAtMs } of waiting) {
+      const due = dueAt.get(session) ?? now;
+      const ends = disconnectedAtMs + session.expiryInterval * 1000;
+      this.wait(session, Math.max(0, due - now) / 1000, Math.max(0, ends - now) / 1000);
+    }
+    // Of clients whose session ended with their connection.
+    for (const { clientId, values } of lost) {
+      this.publishWill(values, clientId);
+      store.removeWill(clientId);
+    }
+    this.count();
+  }
+
+  /** Writes down what the log alone tells, before it becomes a table. */
+  saveCounts(): void {
+    for (const session of this.sessions.values()) session.saveCounts();
   }
 
   /** Ends a session: its pending will is published [MQTT-3.1.2-8], everything else discarded [MQTT-4.1.0-2]. */
@@ -91,7 +171,9 @@ export class SessionRegistry {
     const { will } = session;
     session.will = undefined;
     session.end();
-    if (will !== undefined) this.publishWill(will.values, session.clientId);
+    if (will === undefined) return;
+    this.publishWill(will.values, session.clientId);
+    this.context.store?.removeWill(session.clientId);
   }
 
   private count(): void {

@@ -18,13 +18,16 @@ import {
   type PublishRun,
   type QoS,
   ReasonCode,
+  topicMatches,
   type UnsubackReasonCode,
 } from '../protocol/index.js';
-import { type Delivery, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
+import { type Delivery, PAUSE, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
 import type { HeldPublisher, Link } from './link.js';
 import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
-import { OutgoingQueue } from './outgoing-queue.js';
+import { laneOfSent, OutgoingQueue } from './outgoing-queue.js';
 import type { Holder, Pressure } from './pressure.js';
+import { partsOf, type QueueCounts, type SessionStore } from './session-store.js';
+import { StoredMessages } from './stored-messages.js';
 
 export interface SessionContext {
   readonly router: Router;
@@ -33,6 +36,8 @@ export interface SessionContext {
   readonly limits: Limits;
   readonly metrics: BrokerMetrics;
   readonly pressure: Pressure;
+  /** Where sessions that outlive their connection are kept; undefined where none are. */
+  readonly store?: SessionStore | undefined;
 }
 
 /** Session Expiry Interval that never expires (v5 §3.1.2.11.2). */
@@ -57,9 +62,12 @@ export interface SessionWill {
 }
 
 interface RetainedCursor {
-  readonly messages: Iterator<Message>;
+  readonly messages: Iterator<Message | typeof PAUSE>;
   readonly subscription: Subscription;
 }
+
+/** While a limit on retained messages holds them up, milliseconds. */
+const RETAINED_WAIT_MS = 100;
 
 export class Session implements Subscriber {
   matchMark = 0;
@@ -77,6 +85,12 @@ export class Session implements Subscriber {
   private resend: Outgoing[] | undefined;
   private cursors: RetainedCursor[] | undefined;
   private received: Set<number> | undefined;
+  private stored: StoredMessages | undefined;
+  /** In flight when the broker last ran: read when the client is back. */
+  private inflightStored = false;
+  /** Retained messages sent since `retainedSince`. */
+  private retainedSent = 0;
+  private retainedSince = 0;
   private holder: Holder | undefined;
   private nextPacketId = 0;
   private nextSequence = 0;
@@ -97,6 +111,11 @@ export class Session implements Subscriber {
   get accepting(): boolean {
     const { queueMessagesMax, queueBytesMax } = this.context.limits;
     return this.link !== undefined && this.queuedMessages < queueMessagesMax && this.queuedBytes < queueBytesMax;
+  }
+
+  /** Its number in storage; empty when it is not stored. */
+  get owner(): string {
+    return this.stored?.owner ?? '';
   }
 
   get connection(): Link | undefined {
@@ -134,8 +153,87 @@ export class Session implements Subscriber {
     this.cancelTimers();
   }
 
+  // ---- storage ----
+
+  /** From now on storage has the session, under the number `owner`. */
+  keepIn(store: SessionStore, owner: string): void {
+    this.stored = new StoredMessages(store, owner);
+  }
+
+  /** The session as storage had it when the broker started; `counts` are of its messages. */
+  restore(store: SessionStore, owner: string, counts: QueueCounts | undefined): void {
+    this.stored = new StoredMessages(store, owner, counts);
+    this.stored.dirty = !store.hasSavedCounts(owner);
+    if (counts === undefined || counts.lanes.size === 0) return;
+    this.queue = new OutgoingQueue(this.stored);
+    for (const [lane, { messages, bytes }] of counts.lanes) this.queue.restore(lane, messages, bytes);
+    this.nextSequence = counts.nextPlace;
+    this.inflightStored = true;
+  }
+
+  restoreSubscription(request: SubscribeRequest): void {
+    this.addSubscription(request);
+  }
+
+  restoreReceived(packetId: number): void {
+    this.received ??= new Set();
+    this.received.add(packetId);
+  }
+
+  /** After a restart: what waited for this client by shared subscriptions waits for their groups. */
+  restoreShared(): void {
+    if (!this.queue?.hasShared) return;
+    this.restoreInflight();
+    this.queue.loadShared((message) => {
+      for (const subscription of this.shared?.values() ?? [])
+        if (topicMatches(subscription.topicFilter, message.topicName)) return subscription;
+      return undefined;
+    });
+    this.handSharedOn(false);
+  }
+
+  /** Writes down what the log alone tells. */
+  saveCounts(): void {
+    this.stored?.save();
+  }
+
+  /** What was sent when the broker last ran and not acknowledged is in flight again. */
+  private restoreInflight(): void {
+    if (!this.inflightStored) return;
+    this.inflightStored = false;
+    const { store, owner } = this.stored!;
+    const exchanges = new Map<string, number>();
+    this.inflight ??= [];
+    for (const { packetId, key, released } of store.exchanges(owner)) {
+      if (!released) {
+        exchanges.set(key, packetId);
+        continue;
+      }
+      const item = takeOutgoing(undefined, 2, false, undefined, undefined);
+      item.state = OutgoingState.AwaitingPubcomp;
+      item.packetId = packetId;
+      item.sequence = partsOf(key).place;
+      item.exchange = true;
+      this.inflight[packetId] = item;
+    }
+    for (const item of this.queue!.takeSent(exchanges)) {
+      item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
+      item.sequence = partsOf(item.key).place;
+      this.inflight[item.packetId] = item;
+    }
+  }
+
+  /** Nothing is kept of a message any more. */
+  private forget(item: Outgoing): void {
+    if (item.exchange) this.stored!.store.removeExchange(this.owner, item.packetId, item.qos);
+    if (item.key !== '') this.stored!.remove(item.key, item.message, item.qos);
+    item.exchange = false;
+    item.key = '';
+  }
+
   /** Re-delivers what was in flight, in the first order of sending [MQTT-4.4.0-1], then what waits. */
   resume(): void {
+    this.restoreInflight();
     this.outstanding = 0;
     if (this.inflight) {
       const open = this.inflight.filter((item) => item !== undefined);
@@ -155,21 +253,22 @@ export class Session implements Subscriber {
     this.holder = undefined;
     if (this.expiryInterval === 0) return false;
     this.handSharedOn(false);
+    this.queue?.unload();
     return true;
   }
 
-  /** Ends the session `expired` is called for when its expiry interval is over. */
-  startExpiry(expired: () => void): void {
+  /** Calls `expired` in so many seconds, unless the session never expires. */
+  startExpiry(seconds: number, expired: () => void): void {
     if (this.expiryInterval === SESSION_NEVER_EXPIRES) return;
     this.expiryTimer ??= new WheelTimer(expired);
-    this.context.wheel.arm(this.expiryTimer, this.expiryInterval * 1000);
+    this.context.wheel.arm(this.expiryTimer, seconds * 1000);
   }
 
-  /** Publishes the will now, or once its delay is over [MQTT-3.1.2-8]. */
-  startWill(publish: (values: NewMessage) => void): void {
+  /** Publishes the will now, or once what is left of its delay is over [MQTT-3.1.2-8]. */
+  startWill(seconds: number, publish: (values: NewMessage) => void): void {
     const { will } = this;
     if (will === undefined) return;
-    if (will.delay === 0) {
+    if (seconds === 0) {
       this.will = undefined; // [MQTT-3.1.2-10]
       publish(will.values);
       return;
@@ -179,7 +278,7 @@ export class Session implements Subscriber {
       this.will = undefined;
       publish(will.values);
     });
-    this.context.wheel.arm(this.willTimer, will.delay * 1000);
+    this.context.wheel.arm(this.willTimer, seconds * 1000);
   }
 
   /** Discards everything; what the session shared goes back to its groups. The caller has taken it off the registry. */
@@ -188,6 +287,7 @@ export class Session implements Subscriber {
     this.cancelTimers();
     this.holder?.drained();
     this.cursors = undefined;
+    if (this.shared !== undefined) this.restoreInflight();
     this.handSharedOn(true);
     const subscriptions = this.subscriptions;
     this.subscriptions = undefined;
@@ -197,6 +297,8 @@ export class Session implements Subscriber {
     this.inflight = undefined;
     this.resend = undefined;
     this.received = undefined;
+    this.stored?.store.endSession(this.clientId, this.owner);
+    this.stored = undefined;
   }
 
   private cancelTimers(): void {
@@ -213,6 +315,21 @@ export class Session implements Subscriber {
    * sent by the next `pump`.
    */
   subscribe(request: SubscribeRequest): void {
+    const { subscription, current } = this.addSubscription(request);
+    this.stored?.store.saveSubscription(this.owner, request);
+    // retained messages are not sent to shared subscriptions (v5 §4.8.2)
+    if (request.shareName !== undefined) return;
+    // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
+    if (this.context.router.retained.size === 0) return;
+    this.cursors ??= [];
+    this.cursors.push({ messages: this.context.router.retained.match(request.topicFilter), subscription });
+  }
+
+  private addSubscription(request: SubscribeRequest): {
+    subscription: Subscription;
+    current: Subscription | undefined;
+  } {
     this.subscriptions ??= new Map();
     const subscription = new Subscription(
       this,
@@ -231,13 +348,8 @@ export class Session implements Subscriber {
     if (request.shareName !== undefined) {
       this.shared ??= new Map();
       this.shared.set(key, subscription);
-      return; // retained messages are not sent to shared subscriptions (v5 §4.8.2)
     }
-    // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-    if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
-    if (this.context.router.retained.size === 0) return;
-    this.cursors ??= [];
-    this.cursors.push({ messages: this.context.router.retained.match(request.topicFilter), subscription });
+    return { subscription, current };
   }
 
   hasSubscription(fullFilter: string): boolean {
@@ -251,6 +363,7 @@ export class Session implements Subscriber {
     this.subscriptions!.delete(fullFilter);
     if (this.subscriptions!.size === 0) this.subscriptions = undefined;
     if (this.cursors) this.cursors = this.cursors.filter((cursor) => cursor.subscription !== subscription);
+    this.stored?.store.removeSubscription(this.owner, subscription.shareName, subscription.topicFilter);
     this.shared?.delete(fullFilter);
     if (this.shared?.size === 0) this.shared = undefined;
     this.context.router.unsubscribe(subscription);
@@ -282,8 +395,7 @@ export class Session implements Subscriber {
       else this.sendUnkept(message, qos, retain, subscriptionIds, link);
       return true;
     }
-    const item = takeOutgoing(message, qos, retain, subscriptionIds, shared);
-    return this.enqueue(item);
+    return this.enqueue(takeOutgoing(undefined, qos, retain, subscriptionIds, shared), message);
   }
 
   deliverRun(run: PublishRun, delivery: Delivery): void {
@@ -302,11 +414,13 @@ export class Session implements Subscriber {
     );
   }
 
-  private enqueue(item: Outgoing): boolean {
+  private enqueue(item: Outgoing, message: Message): boolean {
     const { limits, metrics } = this.context;
-    this.queue ??= new OutgoingQueue();
-    item.message = this.link === undefined ? item.message!.compact() : item.message!.keep();
-    const dropped = this.queue.push(item, limits.queueMessagesMax, limits.queueBytesMax, limits.queueOverflow);
+    this.restoreInflight(); // what was sent is not among what may be dropped
+    this.queue ??= new OutgoingQueue(this.stored);
+    const { queueMessagesMax, queueBytesMax, queueOverflow } = limits;
+    const online = this.link !== undefined;
+    const dropped = this.queue.push(item, message, online, queueMessagesMax, queueBytesMax, queueOverflow);
     if (dropped < 0) {
       metrics.publishDropped++;
       return false;
@@ -334,14 +448,17 @@ export class Session implements Subscriber {
         if (this.outstanding >= this.window) break;
         this.resendOne(link);
       } else if (this.queue !== undefined && this.queue.length > 0) {
-        if (this.queue.peek()!.qos > 0 && this.outstanding >= this.window) break;
+        const next = this.queue.peek();
+        if (next === undefined) continue;
+        if (next.qos > 0 && this.outstanding >= this.window) break;
         const item = this.queue.shift()!;
-        if (item.message!.isExpired(this.context.clock.nowMs()))
+        if (item.message!.isExpired(this.context.clock.nowMs())) {
           this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
-        else this.send(item, link);
+          this.forget(item);
+          giveOutgoing(item);
+        } else this.send(item, link);
       } else if (this.cursors !== undefined) {
-        if (this.outstanding >= this.window) break;
-        this.sendRetained(link);
+        if (this.outstanding >= this.window || !this.sendRetained(link)) break;
       } else break;
     }
     if (this.shared !== undefined)
@@ -368,20 +485,24 @@ export class Session implements Subscriber {
     const message = item.message!;
     if (item.qos === 0) {
       if (!link.publish(message, 0, item.retain, false, 0, item.subscriptionIds)) this.context.metrics.publishDropped++;
+      this.forget(item);
       giveOutgoing(item);
       return;
     }
     if (!this.keeps(item.shared)) {
       this.sendUnkept(message, item.qos, item.retain, item.subscriptionIds, link);
+      this.forget(item);
       giveOutgoing(item);
       return;
     }
     const packetId = this.unusedPacketId(); // [MQTT-2.2.1-4]
     if (!link.publish(message, item.qos, item.retain, false, packetId, item.subscriptionIds)) {
       this.context.metrics.publishDropped++; // [MQTT-3.1.2-25] as if it had been sent and acknowledged
+      this.forget(item);
       giveOutgoing(item);
       return;
     }
+    if (this.stored !== undefined) this.store(item, message, packetId, link);
     item.message = message.keep();
     item.packetId = packetId;
     item.sequence = this.nextSequence++;
@@ -389,6 +510,18 @@ export class Session implements Subscriber {
     item.counted = true;
     this.outstanding++;
     this.inflight![packetId] = item;
+  }
+
+  /** Stores a message with the identifier that it is sent with. */
+  private store(item: Outgoing, message: Message, packetId: number, link: Link): void {
+    const stored = this.stored!;
+    if (item.key !== '') {
+      stored.store.saveExchange(stored.owner, packetId, item);
+      item.exchange = true;
+    } else if (message.handling.durability !== 'memory') stored.add(laneOfSent(item, message), item, message, packetId);
+    else return;
+    // The client keeps the identifier of a QoS 2 message, so ours may not be lost; QoS 1 comes twice at worst.
+    if (item.qos === 2) link.gate();
   }
 
   private sendUnkept(
@@ -419,19 +552,42 @@ export class Session implements Subscriber {
       this.finish(item, item.packetId);
   }
 
-  private sendRetained(link: Link): void {
+  /** Sends the next retained message that a subscription asked for; returns false when it is to go on later. */
+  private sendRetained(link: Link): boolean {
+    if (!this.maySendRetained(link)) return false;
     const cursor = this.cursors![0]!;
     const next = cursor.messages.next();
     if (next.done) {
       this.cursors!.shift();
       if (this.cursors!.length === 0) this.cursors = undefined;
-      return;
+      return true;
     }
-    const message: Message = next.value;
+    const message = next.value;
+    if (message === PAUSE) {
+      link.again();
+      return false;
+    }
     const { subscription } = cursor;
-    if (subscription.noLocal && message.publisherId === this.clientId) return; // [MQTT-3.8.3-3]
+    if (subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
     const qos = Math.min(message.qos, subscription.qos) as QoS;
+    this.retainedSent++;
+    message.handling = this.context.router.handlingOf(message.topicName);
     this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
+    return true;
+  }
+
+  /** Keeps to the rate of retained messages to one client, in tenths of a second. */
+  private maySendRetained(link: Link): boolean {
+    const rate = this.context.limits.retainedPerSecondMax;
+    if (rate === 0) return true;
+    const now = this.context.clock.nowMs();
+    if (now - this.retainedSince >= RETAINED_WAIT_MS) {
+      this.retainedSince = now;
+      this.retainedSent = 0;
+    }
+    if (this.retainedSent < Math.max(1, rate / (1000 / RETAINED_WAIT_MS))) return true;
+    this.context.wheel.arm(new WheelTimer(() => this.link === link && this.pump()), RETAINED_WAIT_MS);
+    return false;
   }
 
   /** Identifiers go round a range of twice the window, so the table of open exchanges stays small. */
@@ -446,6 +602,7 @@ export class Session implements Subscriber {
   /** Ends the exchange of `packetId`, whose message is `item`. */
   private finish(item: Outgoing, packetId: number): void {
     this.inflight![packetId] = undefined;
+    this.forget(item);
     if (item.counted) this.outstanding--;
     // The list of what is to be re-sent may still hold it: then it is not used again.
     if (item.packetId !== 0 && this.resend === undefined) giveOutgoing(item);
@@ -476,6 +633,12 @@ export class Session implements Subscriber {
     if (item.packetId === 0) this.inflight![packetId] = unkept.awaitingPubcomp;
     else {
       item.state = OutgoingState.AwaitingPubcomp;
+      if (item.key !== '') {
+        this.stored!.released(packetId, item);
+        item.key = '';
+        item.exchange = true;
+        this.link?.gate();
+      }
       item.message = undefined; // [MQTT-4.3.3-6]
     }
     this.link?.pubrel(packetId, true); // [MQTT-4.3.3-4]
@@ -503,11 +666,14 @@ export class Session implements Subscriber {
   noteReceived(packetId: number): void {
     this.received ??= new Set();
     this.received.add(packetId);
+    this.stored?.store.noteReceived(this.owner, packetId);
   }
 
   /** The client released it; returns false when it was not known. */
   release(packetId: number): boolean {
-    return this.received?.delete(packetId) ?? false;
+    if (!this.received?.delete(packetId)) return false;
+    this.stored?.store.removeReceived(this.owner, packetId);
+    return true;
   }
 
   // ---- shared subscriptions ----
@@ -528,18 +694,25 @@ export class Session implements Subscriber {
         return false;
       const messages = byGroup.get(group);
       // The queue keeps the message at its own QoS and retain flag; another member's QoS may differ.
-      if (messages) messages.push(item.message);
-      else byGroup.set(group, [item.message]);
+      const message = item.message.copy();
+      if (messages) messages.push(message);
+      else byGroup.set(group, [message]);
       return true;
     };
     const sent = (this.inflight ?? []).filter((item) => item?.state === OutgoingState.AwaitingPuback) as Outgoing[];
     for (const item of sent.sort((a, b) => a.sequence - b.sequence))
       if ((ending || item.shared?.group?.online) && giveBack(item)) this.finish(item, item.packetId);
-    this.queue?.extract(giveBack);
+    for (const item of this.queue?.extract(giveBack) ?? []) this.forget(item);
     for (const [group, messages] of byGroup) group.takeBack(messages);
   }
 
   private takeQueued(taken: (item: Outgoing) => boolean): Message[] {
-    return this.queue?.extract(taken).map((item) => item.message!) ?? [];
+    return (
+      this.queue?.extract(taken).map((item) => {
+        const message = item.message!.copy();
+        this.forget(item);
+        return message;
+      }) ?? []
+    );
   }
 }

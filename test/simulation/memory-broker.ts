@@ -70,6 +70,7 @@ export class MemoryBroker {
       pressure,
       outboundTotals: new OutboundTotals(all.memoryOutboundBytesMax),
       observer: { connected: nothing, disconnected: nothing, subscribed: nothing, unsubscribed: nothing },
+      storage: undefined,
     };
   }
 

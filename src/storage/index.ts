@@ -1,0 +1,11 @@
+export { type BackupResult, backupStorage, type RestoreOptions, restoreStorage } from './backup.js';
+export { type CheckReport, checkStorage, copiesOf, type Finding, holdsStorage } from './check.js';
+export type { Entry } from './entry.js';
+export { type FileLayer, type OpenFile, realFiles } from './files.js';
+export { successor } from './memtable.js';
+export { type DurabilityMode, durabilityModes } from './mode.js';
+export { copyingFiles, readOnlyFiles } from './read-only-files.js';
+export { type Repaired, repairStorage } from './repair.js';
+export type { Gap } from './salvage.js';
+export { type Snapshot, withSnapshot } from './snapshot.js';
+export { Store, type StoreOptions } from './store.js';
