@@ -349,6 +349,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.storeOpened = true;
     this.groupStore?.load();
     this.context.sessions.restore();
+    this.groupStore?.dropOrphans();
     this.delayed.start();
     if (!this.store.persistent) return;
     const timer = new WheelTimer(() => {

@@ -24,6 +24,8 @@ export interface Waiting {
 
 export class GroupStore {
   private nextNumber = 1;
+  /** Names of groups that have members again; until `dropOrphans`. */
+  private opened: Set<string> | undefined = new Set();
 
   constructor(private readonly store: Store) {}
 
@@ -33,12 +35,22 @@ export class GroupStore {
       this.nextNumber = Math.max(this.nextNumber, value.readUInt32BE(0) + 1);
   }
 
+  /** Once sessions are restored: groups that lost all their members with the broker end. */
+  dropOrphans(): void {
+    for (const { key, value } of [...this.store.scan('g', 'h')]) {
+      if (this.opened?.has(key)) continue;
+      const prefix = `G${value.toString('latin1')}`;
+      const waiting = [...this.store.scan(prefix, successor(prefix))];
+      for (const entry of waiting) this.store.remove(entry.key, 'buffered');
+      this.store.remove(key, 'buffered');
+    }
+    this.opened = undefined;
+  }
+
   open(shareName: string, topicFilter: string): StoredGroup {
-    return new StoredGroup(
-      this.store,
-      `g${Buffer.from(`${shareName}\0${topicFilter}`).toString('latin1')}`,
-      () => this.nextNumber++,
-    );
+    const nameKey = `g${Buffer.from(`${shareName}\0${topicFilter}`).toString('latin1')}`;
+    this.opened?.add(nameKey);
+    return new StoredGroup(this.store, nameKey, () => this.nextNumber++);
   }
 }
 

@@ -88,7 +88,7 @@ export class SharedGroup {
       const member = this.choose(message.publisherId, message.topicName, isAccepting);
       if (member !== undefined) return member.subscriber.deliver(message, member);
     }
-    const kept = message.compact();
+    const kept = message.receivers > 1 ? message.copy() : message.compact(); // the others may share its stored bytes
     this.waiting.push(this.stored?.append(kept) ?? { message: kept, key: '' });
     this.drain();
     this.trim();

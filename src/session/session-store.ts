@@ -69,6 +69,8 @@ export class SessionStore {
   private readonly ended: string[] = [];
   private readonly handlings = new Map<number, Handling>();
   private bytesOfQueues = 0;
+  /** The payload that was shared last, and by how many. */
+  private shares: { body: string; count: number } | undefined;
 
   constructor(private readonly store: Store) {}
 
@@ -347,24 +349,27 @@ export class SessionStore {
   // ---- payloads that queues share ----
 
   private shareBody(message: Message, sync: boolean): string {
-    const { store } = this;
     const kept = message.keep();
-    if (kept.storedBody === '') {
-      kept.storedBody = placeText(store.sequence + 1); // sequences are used once
-      const at = store.reserve(`m${kept.storedBody}`, messageRecordBytes(message, false), sync, true);
-      writeMessageRecord(message, false, store.chunk, at);
-      this.shares = { body: kept.storedBody, count: 0 };
-    }
-    message.storedBody = kept.storedBody;
     const { shares } = this;
     if (shares !== undefined && shares.body === kept.storedBody) {
       shares.count++;
-      this.writeShares(kept.storedBody, shares.count, sync ? 'sync' : 'buffered');
-    } else this.writeShares(kept.storedBody, this.sharesOf(kept.storedBody) + 1, sync ? 'sync' : 'buffered');
+      this.writeShares(shares.body, shares.count, sync ? 'sync' : 'buffered');
+    } else this.addShare(kept, message, sync);
+    message.storedBody = kept.storedBody;
     return kept.storedBody;
   }
 
-  private shares: { body: string; count: number } | undefined;
+  private addShare(kept: Message, message: Message, sync: boolean): void {
+    const { store } = this;
+    const count = kept.storedBody === '' ? 0 : this.sharesOf(kept.storedBody);
+    if (count === 0) {
+      kept.storedBody = placeText(store.sequence + 1); // sequences are used once
+      const at = store.reserve(`m${kept.storedBody}`, messageRecordBytes(message, false), sync, true);
+      writeMessageRecord(message, false, store.chunk, at);
+    }
+    this.shares = { body: kept.storedBody, count: count + 1 };
+    this.writeShares(kept.storedBody, count + 1, sync ? 'sync' : 'buffered');
+  }
 
   private releaseBody(body: string, level: 'buffered' | 'sync'): void {
     if (this.shares?.body === body) this.shares = undefined;

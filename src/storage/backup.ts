@@ -120,6 +120,7 @@ async function moveAway(files: FileLayer, folder: string, to: string): Promise<v
 
 async function copyStorage(files: FileLayer, folder: string, target: string): Promise<BackupResult> {
   files.makeFolder(target);
+  let former = '';
   for (let attempt = 1; ; attempt++) {
     const manifest = currentManifest(files, folder);
     try {
@@ -127,8 +128,12 @@ async function copyStorage(files: FileLayer, folder: string, target: string): Pr
       copyLog(files, folder, target, manifest);
     } catch (error) {
       if (isFullOrForbidden(error)) throw error;
-      if (attempt < ATTEMPTS_MAX && currentManifest(files, folder).generation !== manifest.generation) continue;
-      throw damaged(folder, error as Error);
+      const { message } = error as Error;
+      const changed = currentManifest(files, folder).generation !== manifest.generation;
+      // The end of a log that is written meanwhile looks damaged too, but in another place each time.
+      if (attempt === ATTEMPTS_MAX || (!changed && message === former)) throw damaged(folder, error as Error);
+      former = message;
+      continue;
     }
     if (attempt < ATTEMPTS_MAX && currentManifest(files, folder).generation !== manifest.generation) continue;
     const names = new Set(manifest.tables.map(tableName));

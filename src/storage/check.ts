@@ -32,6 +32,8 @@ export interface CheckReport {
   /** That were read, of all copies. */
   readonly bytes: number;
   readonly findings: readonly Finding[];
+  /** A newer Dunlin wrote it: what this one finds says little, and it repairs nothing. */
+  readonly newerFormat: boolean;
 }
 
 /** Whether a folder is, or was, one of a store. */
@@ -108,6 +110,7 @@ class Check {
       segments: segments.size,
       bytes: this.bytes,
       findings,
+      newerFormat: (manifest?.format ?? 0) > FORMAT_VERSION,
     };
   }
 
