@@ -44,8 +44,8 @@ class Lane {
   }
 
   /** Leaves a message that is stored where it is. */
-  leave(key: string): void {
-    if (this.rest++ === 0) this.from = key;
+  leave(item: Outgoing): void {
+    if (this.rest++ === 0) this.from = item.storedKey;
   }
 
   /** After a restart: all of its messages are in storage. */
@@ -111,10 +111,10 @@ class Lane {
   /** Forgets what memory holds of messages that are stored; they are read again when the client is back. */
   unload(): void {
     const first = this.items[this.head];
-    if (first === undefined || first.key === '') return;
+    if (first === undefined || !first.isStored) return;
+    this.from = first.storedKey;
     for (let index = this.head; index < this.items.length; index++) giveOutgoing(this.items[index]!);
     this.rest += this.inMemory;
-    this.from = first.key;
     this.items.length = 0;
     this.head = 0;
   }
@@ -193,7 +193,7 @@ export class OutgoingQueue {
       item.message = message.keep();
       lane.push(item);
     } else {
-      lane.leave(item.key);
+      lane.leave(item);
       giveOutgoing(item);
     }
     return dropped;
@@ -310,7 +310,7 @@ export class OutgoingQueue {
 
   private drop(item: Outgoing): void {
     this.taken(item);
-    if (item.key !== '') this.stored!.remove(item.key, item.message, item.qos);
+    if (item.isStored) this.stored!.remove(item);
     giveOutgoing(item);
   }
 }

@@ -1,5 +1,6 @@
 import type { Message, QoS } from '../protocol/index.js';
 import type { Subscription } from '../router/index.js';
+import type { FreshSlot } from '../storage/index.js';
 
 /** Where a QoS 1 or 2 message stands on its way to the client (v5 §4.3). */
 export const OutgoingState = {
@@ -18,8 +19,11 @@ export class Outgoing {
   sequence = 0;
   /** Whether it counts against the send quota of the current connection. */
   counted = false;
-  /** Where it is stored; empty when it is not. */
+  /** Where it is stored: by its key, or by the slot of one that came lately. */
   key = '';
+  slot: FreshSlot | undefined = undefined;
+  /** It was stored with the promise to be on the disk before it is acknowledged. */
+  synced = false;
   /** Its packet identifier has an entry of its own in storage. */
   exchange = false;
 
@@ -32,6 +36,14 @@ export class Outgoing {
     /** The shared subscription it came by; a member that leaves hands it on. */
     public shared: Subscription | undefined,
   ) {}
+
+  get isStored(): boolean {
+    return this.slot !== undefined || this.key !== '';
+  }
+
+  get storedKey(): string {
+    return this.slot === undefined ? this.key : this.slot.key;
+  }
 }
 
 /**
@@ -68,6 +80,8 @@ export function takeOutgoing(
   item.packetId = 0;
   item.counted = false;
   item.key = '';
+  item.slot = undefined;
+  item.synced = false;
   item.exchange = false;
   item.message = message;
   item.qos = qos;
@@ -82,5 +96,6 @@ export function giveOutgoing(item: Outgoing): void {
   item.message = undefined;
   item.subscriptionIds = undefined;
   item.shared = undefined;
+  item.slot = undefined;
   if (free.length < FREE_MAX) free.push(item);
 }

@@ -70,7 +70,7 @@ describe('SessionStore', () => {
     second.sessions.recovered();
     const messages = new StoredMessages(second.sessions, second.sessions.newOwner());
     const item = add(messages, 'public');
-    messages.remove(item.key, item.message, 1);
+    messages.remove(item);
     assert.deepEqual(loaded(messages), []);
     await second.store.close();
   });

@@ -57,6 +57,8 @@ export interface StoredWill {
   readonly dueAtMs: number;
 }
 
+/** `Q` */
+const MESSAGE_KIND = 0x51;
 const KEY_BYTES = 16;
 /** Entries of an ended session removed at a time. */
 const REMOVE_STEP = 500;
@@ -256,41 +258,63 @@ export class SessionStore {
 
   // ---- messages to the client ----
 
-  /** Stores a message for the client; returns its key. `packetId` is 0 while it waits. */
-  add(owner: string, lane: number, place: number, item: Outgoing, message: Message, packetId: number): string {
-    const { handling } = message;
-    const sync = handling.durability === 'sync' && item.qos > 0;
-    const key = messageKey(owner, lane, place, message.bytes);
+  /** Stores a message for the client; `packetId` is 0 while it waits. */
+  add(owner: string, lane: number, place: number, item: Outgoing, message: Message, packetId: number): void {
+    const sync = message.handling.durability === 'sync' && item.qos > 0;
     const { subscriptionIds } = item;
     const ids = subscriptionIds === undefined ? 0 : 1 + 4 * subscriptionIds.length;
     const body = message.receivers > 1 ? this.shareBody(message, sync) : undefined;
-    const head = 3 + ids;
-    const { store } = this;
-    const length = head + (body === undefined ? messageRecordBytes(message, false) : 6);
-    let at = store.reserve(key, length, sync, true);
-    const { chunk } = store;
-    chunk[at++] =
+    const length = 3 + ids + (body === undefined ? messageRecordBytes(message, false) : 6);
+    const slot = this.store.reserveFresh(MESSAGE_KIND, KEY_BYTES, length, sync);
+    const buffer = slot.buffer!;
+    writeMessageKey(buffer, slot.keyStart, owner, lane, place, message.bytes);
+    let at = slot.start;
+    buffer[at++] =
       item.qos | (item.retain ? RETAIN : 0) | (ids > 0 ? IDENTIFIERS : 0) | (body === undefined ? 0 : SHARED);
-    chunk[at++] = packetId & 0xff;
-    chunk[at++] = packetId >>> 8;
+    buffer[at++] = packetId & 0xff;
+    buffer[at++] = packetId >>> 8;
     if (subscriptionIds !== undefined) {
-      chunk[at++] = subscriptionIds.length;
-      for (const id of subscriptionIds) at = chunk.writeUInt32LE(id, at);
+      buffer[at++] = subscriptionIds.length;
+      for (const id of subscriptionIds) at = buffer.writeUInt32LE(id, at);
     }
-    if (body === undefined) writeMessageRecord(message, false, chunk, at);
-    else chunk.write(body, at, 'latin1');
+    if (body === undefined) writeMessageRecord(message, false, buffer, at);
+    else buffer.write(body, at, 'latin1');
     this.bytesOfQueues += message.bytes;
-    return key;
+    item.slot = slot;
+    item.synced = sync;
   }
 
-  /** The message is acknowledged, handed on, dropped or expired. */
-  removeMessage(key: string, message: Message | undefined, qos: QoS): void {
+  /** The message is acknowledged, handed on, dropped or expired. Returns its lane and bytes, good until the next call. */
+  removeMessage(item: Outgoing): { lane: number; bytes: number } {
     const { store } = this;
-    const level = this.levelOf(message, qos);
-    const shared = message === undefined || message.storedBody !== '' ? store.get(key) : undefined;
-    store.remove(key, level);
-    this.bytesOfQueues -= partsOf(key).bytes;
-    if (shared !== undefined && shared[0]! & SHARED) this.releaseBody(bodyOf(shared), level);
+    const level = levelOf(item);
+    const { slot } = item;
+    const buffer = slot?.buffer;
+    let value: Buffer | undefined;
+    if (slot === undefined || buffer === undefined) {
+      const key = item.storedKey;
+      value = store.get(key);
+      store.remove(key, level);
+      removed.lane = key.charCodeAt(5);
+      removed.bytes = partsOf(key).bytes;
+    } else {
+      if (buffer[slot.start]! & SHARED) value = buffer.subarray(slot.start, slot.end);
+      removed.lane = buffer[slot.keyStart + 5]!;
+      removed.bytes = buffer.readUInt32BE(slot.keyStart + 12);
+      store.removeFresh(slot, level);
+    }
+    this.bytesOfQueues -= removed.bytes;
+    if (value !== undefined && value[0]! & SHARED) this.releaseBody(bodyOf(value), level);
+    item.slot = undefined;
+    item.key = '';
+    return removed;
+  }
+
+  /** What is stored of a message. */
+  messageOf(item: Outgoing): Message | undefined {
+    const key = item.storedKey;
+    const value = this.store.get(key);
+    return value === undefined ? undefined : this.readItem(key, value)?.item.message;
   }
 
   /** Messages from `from` on, in order, at most `count`, which is what `key`s they have. */
@@ -323,6 +347,7 @@ export class SessionStore {
     message.handling = this.handlingOf(priorityOf(key.charCodeAt(5)));
     const item = takeOutgoing(message, (flags & 3) as QoS, (flags & RETAIN) !== 0, subscriptionIds, undefined);
     item.key = key;
+    item.synced = item.qos > 0 && this.store.asksSync();
     return { key, item, packetId: value.readUInt16LE(1) };
   }
 
@@ -333,17 +358,6 @@ export class SessionStore {
       this.handlings.set(priority, handling);
     }
     return handling;
-  }
-
-  private levelOf(message: Message | undefined, qos: QoS): 'buffered' | 'sync' {
-    if (qos < 2) return 'buffered'; // what is sent again at worst is allowed to come twice
-    return message === undefined
-      ? this.store.asksSync()
-        ? 'sync'
-        : 'buffered'
-      : message.handling.durability === 'sync'
-        ? 'sync'
-        : 'buffered';
   }
 
   // ---- payloads that queues share ----
@@ -392,18 +406,16 @@ export class SessionStore {
 
   /** A message that waited is sent with this identifier. */
   saveExchange(owner: string, packetId: number, item: Outgoing): void {
-    this.writeExchange(owner, packetId, item.key, OutgoingState.Queued, this.levelOf(item.message, item.qos));
+    this.writeExchange(owner, packetId, item.storedKey, OutgoingState.Queued, levelOf(item));
   }
 
   /** The client has it: only the identifier is open now. */
   saveReleased(owner: string, packetId: number, item: Outgoing): void {
-    const { key } = item;
-    this.writeExchange(owner, packetId, key, OutgoingState.AwaitingPubcomp, this.levelOf(item.message, 2));
-    this.removeMessage(key, item.message, 2);
+    this.writeExchange(owner, packetId, item.storedKey, OutgoingState.AwaitingPubcomp, levelOf(item));
   }
 
-  removeExchange(owner: string, packetId: number, qos: QoS): void {
-    this.store.remove(exchangeKey('P', owner, packetId), qos === 2 && this.store.asksSync() ? 'sync' : 'buffered');
+  removeExchange(owner: string, item: Outgoing): void {
+    this.store.remove(exchangeKey('P', owner, item.packetId), levelOf(item));
   }
 
   private writeExchange(owner: string, packetId: number, key: string, state: number, level: 'buffered' | 'sync'): void {
@@ -470,21 +482,28 @@ export function lanePrefix(owner: string, lane: number): string {
   return `Q${owner}${String.fromCharCode(lane)}`;
 }
 
-function messageKey(owner: string, lane: number, place: number, bytes: number): string {
+/** What is sent again at worst is allowed to come twice; a QoS 2 message is not. */
+function levelOf({ qos, synced }: Outgoing): 'buffered' | 'sync' {
+  return qos === 2 && synced ? 'sync' : 'buffered';
+}
+
+const removed = { lane: 0, bytes: 0 };
+
+function writeMessageKey(into: Buffer, at: number, owner: string, lane: number, place: number, bytes: number): void {
+  into[at] = MESSAGE_KIND;
+  for (let index = 0; index < 4; index++) into[at + 1 + index] = owner.charCodeAt(index);
+  into[at + 5] = lane;
   const high = Math.floor(place / 2 ** 32);
-  return `Q${owner}${String.fromCharCode(
-    lane,
-    (high >>> 8) & 255,
-    high & 255,
-    (place >>> 24) & 255,
-    (place >>> 16) & 255,
-    (place >>> 8) & 255,
-    place & 255,
-    (bytes >>> 24) & 255,
-    (bytes >>> 16) & 255,
-    (bytes >>> 8) & 255,
-    bytes & 255,
-  )}`;
+  into[at + 6] = high >>> 8;
+  into[at + 7] = high;
+  into[at + 8] = place >>> 24;
+  into[at + 9] = place >>> 16;
+  into[at + 10] = place >>> 8;
+  into[at + 11] = place;
+  into[at + 12] = bytes >>> 24;
+  into[at + 13] = bytes >>> 16;
+  into[at + 14] = bytes >>> 8;
+  into[at + 15] = bytes;
 }
 
 /** What the key of a message tells of it. */

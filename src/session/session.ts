@@ -225,10 +225,9 @@ export class Session implements Subscriber {
 
   /** Nothing is kept of a message any more. */
   private forget(item: Outgoing): void {
-    if (item.exchange) this.stored!.store.removeExchange(this.owner, item.packetId, item.qos);
-    if (item.key !== '') this.stored!.remove(item.key, item.message, item.qos);
+    if (item.exchange) this.stored!.store.removeExchange(this.owner, item);
+    if (item.isStored) this.stored!.remove(item);
     item.exchange = false;
-    item.key = '';
   }
 
   /** Re-delivers what was in flight, in the first order of sending [MQTT-4.4.0-1], then what waits. */
@@ -503,7 +502,7 @@ export class Session implements Subscriber {
       return;
     }
     if (this.stored !== undefined) this.store(item, message, packetId, link);
-    item.message = message.keep();
+    item.message = item.isStored ? undefined : message.keep(); // storage has it, should it be sent again
     item.packetId = packetId;
     item.sequence = this.nextSequence++;
     item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
@@ -515,7 +514,7 @@ export class Session implements Subscriber {
   /** Stores a message with the identifier that it is sent with. */
   private store(item: Outgoing, message: Message, packetId: number, link: Link): void {
     const stored = this.stored!;
-    if (item.key !== '') {
+    if (item.isStored) {
       stored.store.saveExchange(stored.owner, packetId, item);
       item.exchange = true;
     } else if (message.handling.durability !== 'memory') stored.add(laneOfSent(item, message), item, message, packetId);
@@ -548,8 +547,19 @@ export class Session implements Subscriber {
     this.outstanding++;
     if (item.state === OutgoingState.AwaitingPubcomp) link.pubrel(item.packetId, true);
     // [MQTT-3.3.1-1] DUP marks the re-delivery
-    else if (!link.publish(item.message!, item.qos, item.retain, true, item.packetId, item.subscriptionIds))
-      this.finish(item, item.packetId);
+    else if (!this.republish(item, link)) this.finish(item, item.packetId);
+  }
+
+  /** Sends a message again; returns false when it was not sent, and is not to be. */
+  private republish(item: Outgoing, link: Link): boolean {
+    const message = this.messageOf(item);
+    if (message === undefined) return false;
+    return link.publish(message, item.qos, item.retain, true, item.packetId, item.subscriptionIds);
+  }
+
+  /** The message of an item in flight: in memory, or in storage. */
+  private messageOf(item: Outgoing): Message | undefined {
+    return item.message ?? (item.isStored ? this.stored!.store.messageOf(item) : undefined);
   }
 
   /** Sends the next retained message that a subscription asked for; returns false when it is to go on later. */
@@ -633,9 +643,8 @@ export class Session implements Subscriber {
     if (item.packetId === 0) this.inflight![packetId] = unkept.awaitingPubcomp;
     else {
       item.state = OutgoingState.AwaitingPubcomp;
-      if (item.key !== '') {
+      if (item.isStored) {
         this.stored!.released(packetId, item);
-        item.key = '';
         item.exchange = true;
         this.link?.gate();
       }
@@ -690,11 +699,12 @@ export class Session implements Subscriber {
     const giveBack = (item: Outgoing): boolean => {
       const group = item.shared?.group;
       // What came by a subscription that was given up since stays with this client [MQTT-3.10.4-3].
-      if (group === undefined || item.message === undefined || mine.get(item.shared!.fullFilter)?.group !== group)
+      const known = this.messageOf(item);
+      if (group === undefined || known === undefined || mine.get(item.shared!.fullFilter)?.group !== group)
         return false;
       const messages = byGroup.get(group);
       // The queue keeps the message at its own QoS and retain flag; another member's QoS may differ.
-      const message = item.message.copy();
+      const message = known.copy();
       if (messages) messages.push(message);
       else byGroup.set(group, [message]);
       return true;

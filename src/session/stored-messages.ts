@@ -1,8 +1,8 @@
 /** What storage holds of one session's messages, and how many there are in each lane: waiting and in flight. */
-import type { Message, QoS } from '../protocol/index.js';
+import type { Message } from '../protocol/index.js';
 import { successor } from '../storage/index.js';
 import type { Outgoing } from './outgoing.js';
-import { countsOfLane, lanePrefix, partsOf, type QueueCounts, type SessionStore } from './session-store.js';
+import { countsOfLane, lanePrefix, type QueueCounts, type SessionStore } from './session-store.js';
 
 export class StoredMessages {
   /** The counts have changed since they were saved. */
@@ -16,22 +16,25 @@ export class StoredMessages {
 
   add(lane: number, item: Outgoing, message: Message, packetId: number): void {
     const { counts } = this;
-    item.key = this.store.add(this.owner, lane, counts.nextPlace++, item, message, packetId);
+    this.store.add(this.owner, lane, counts.nextPlace++, item, message, packetId);
     const count = countsOfLane(counts, lane);
     count.messages++;
     count.bytes += message.bytes;
     this.dirty = true;
   }
 
-  remove(key: string, message: Message | undefined, qos: QoS): void {
-    this.uncount(key);
-    this.store.removeMessage(key, message, qos);
+  remove(item: Outgoing): void {
+    const { lane, bytes } = this.store.removeMessage(item);
+    const count = countsOfLane(this.counts, lane);
+    count.messages--;
+    count.bytes -= bytes;
+    this.dirty = true;
   }
 
   /** The client has the QoS 2 message. */
   released(packetId: number, item: Outgoing): void {
-    this.uncount(item.key);
     this.store.saveReleased(this.owner, packetId, item);
+    this.remove(item);
   }
 
   /** Those of a lane from `from` on. */
@@ -44,12 +47,5 @@ export class StoredMessages {
     if (!this.dirty) return;
     this.dirty = false;
     this.store.saveCounts(this.owner, this.counts);
-  }
-
-  private uncount(key: string): void {
-    const count = countsOfLane(this.counts, key.charCodeAt(5));
-    count.messages--;
-    count.bytes -= partsOf(key).bytes;
-    this.dirty = true;
   }
 }

@@ -134,8 +134,12 @@ describe('a check', () => {
         for (const [key, value] of left)
           assert.ok(history.get(key)?.has(value), `${told}: ${key} has a value that it never had`);
         const complete = left.size === contents.size && [...contents].every(([key, value]) => left.get(key) === value);
-        if (!complete) assert.ok(found || done.every((each) => /cut .*log/.test(each)), `${told}: loss was not found`);
-        if (!complete && found)
+        // What is gone from the end of the log looks like what a crash leaves.
+        const endGone =
+          done.some((each) => /cut .*log/.test(each)) ||
+          findings.some(({ what }) => what.includes('to its end at byte'));
+        if (!complete && !endGone) assert.ok(found, `${told}: loss was not found`);
+        if (!complete && !endGone)
           assert.ok(
             repaired.some(({ loss }) => loss),
             `${told}: loss was not told`,
@@ -151,7 +155,8 @@ describe('a check', () => {
     for (const name of filesOf(whole).filter((path) => /^data\/(table|log)/.test(path))) {
       const files = whole.clone();
       const bytes = files.contents(name).length;
-      files.flip(name, Math.floor(bytes / 4), 255);
+      if (bytes < 60_000 && name.includes('table')) continue; // it may be one block, damaged in both
+      files.flip(name, 40, 255);
       files.flip(name.replace('data/', 'data/copy/'), Math.floor((bytes * 3) / 4), 255);
       const repaired = await repairStorage(files, 'data');
       assert.ok(

@@ -200,7 +200,12 @@ class Check {
       const path = `${folder}/${logName(stop?.number ?? numbers.at(-1) ?? manifest?.logFrom ?? 1)}`;
       const what = stop?.what ?? 'its end is missing';
       if (!missing && stop?.offset !== undefined)
-        this.note(path, what, 'nothing that was acknowledged stood there; the next start cuts it off', stop.offset);
+        this.note(
+          path,
+          what,
+          'as after a crash: no later frame knows it to have been on the disk; the next start cuts it off',
+          stop.offset,
+        );
       else if (last >= this.synced && missing)
         this.damage(path, stop?.offset, what, 'the other copy has it, and the next start with two copies replaces it');
       else if (missing)

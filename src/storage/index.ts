@@ -2,7 +2,7 @@ export { type BackupResult, backupStorage, type RestoreOptions, restoreStorage }
 export { type CheckReport, checkStorage, copiesOf, type Finding, holdsStorage } from './check.js';
 export type { Entry } from './entry.js';
 export { type FileLayer, type OpenFile, realFiles } from './files.js';
-export { successor } from './memtable.js';
+export { FreshSlot, successor } from './memtable.js';
 export { type DurabilityMode, durabilityModes } from './mode.js';
 export { copyingFiles, readOnlyFiles } from './read-only-files.js';
 export { type Repaired, repairStorage } from './repair.js';

@@ -4,8 +4,12 @@
  * Keys are kept in buckets, so that the keys of one owner (a session, a group) are found and put in order without a look at
  * the others: keys that begin with a capital letter belong to the bucket of their first five bytes, all others to that of
  * their first byte. A bucket is put in order only when it is scanned, and then keeps its order.
+ *
+ * Most messages are gone a moment after they came. Their entries (`FreshSlot`) stand in a plain list, where they are added and
+ * dropped without a look at their keys; the first question about keys of their kind moves them to their buckets.
  */
 import type { Entry } from './entry.js';
+import { ascending, KeyOrder } from './key-order.js';
 
 export interface Slot {
   /** Undefined: removed. */
@@ -14,6 +18,32 @@ export interface Slot {
   readonly end: number;
   /** Nothing older has this key: when it is removed, nothing remains to be hidden. */
   readonly fresh: boolean;
+}
+
+/** An entry that nobody has asked for by its key yet. */
+export class FreshSlot {
+  /** Position in the memtable's list. */
+  index = 0;
+  private text = '';
+
+  constructor(
+    /** Undefined once it is in a bucket. */
+    public buffer: Buffer | undefined,
+    readonly keyStart: number,
+    readonly keyEnd: number,
+    readonly start: number,
+    readonly end: number,
+  ) {}
+
+  get key(): string {
+    return this.buffer === undefined ? this.text : this.buffer.toString('latin1', this.keyStart, this.keyEnd);
+  }
+
+  /** From now on it is known by its key; who holds it holds no buffer. */
+  settle(): void {
+    this.text = this.key;
+    this.buffer = undefined;
+  }
 }
 
 const GONE: Slot = { buffer: undefined, start: 0, end: 0, fresh: false };
@@ -29,38 +59,62 @@ function bucketOf(key: string): string {
 
 class Bucket {
   readonly slots = new Map<string, Slot>();
-  /** Ascending, from when the bucket was first scanned; may hold keys that are gone. */
-  private ordered: string[] | undefined;
-  /** Keys that came since and belong before the last of `ordered`. */
-  private late: string[] = [];
+  /** From when the bucket was first scanned. */
+  private order: KeyOrder | undefined;
 
   set(key: string, slot: Slot): void {
-    if (this.ordered !== undefined && !this.slots.has(key)) {
-      const last = this.ordered.at(-1);
-      if (last === undefined || key > last) this.ordered.push(key);
-      else this.late.push(key);
-    }
+    if (this.order !== undefined && !this.slots.has(key)) this.order.add(key);
     this.slots.set(key, slot);
   }
 
-  inOrder(): string[] {
-    if (this.ordered === undefined) this.ordered = [...this.slots.keys()].sort(ascending);
-    else if (this.late.length > 0 || this.ordered.length > 2 * this.slots.size + 64) {
-      this.late.sort(ascending);
-      this.ordered = mergeKeys(this.ordered, this.late, this.slots);
-    }
-    this.late = [];
-    return this.ordered;
+  /** Keys from `from` on, in order; some of them may be gone. */
+  keysFrom(from: string): Iterable<string> {
+    if (this.order === undefined) {
+      this.order = new KeyOrder();
+      for (const key of this.slots.keys()) this.order.add(key);
+    } else if (this.order.size > 2 * this.slots.size + 64) this.order.prune((key) => this.slots.has(key));
+    return this.order.from(from);
   }
 }
 
 export class MemTable {
   private readonly buckets = new Map<string, Bucket>();
   private count = 0;
+  private readonly fresh: FreshSlot[] = [];
+  /** The first byte of the keys in `fresh`: one kind of key at a time is kept so. */
+  private freshKind = -1;
 
   /** Entries, removals included. */
   get size(): number {
-    return this.count;
+    return this.count + this.fresh.length;
+  }
+
+  /** Adds an entry whose key is not asked for soon, and begins with `kind`. */
+  addFresh(slot: FreshSlot, kind: number): void {
+    if (kind !== this.freshKind) {
+      this.settle();
+      this.freshKind = kind;
+    }
+    slot.index = this.fresh.length;
+    this.fresh.push(slot);
+  }
+
+  /** Drops an entry that is in no bucket yet. */
+  dropFresh(slot: FreshSlot): void {
+    const last = this.fresh.pop()!;
+    if (last === slot) return;
+    this.fresh[slot.index] = last;
+    last.index = slot.index;
+  }
+
+  /** Moves what was added by `addFresh` to where it is found by key. */
+  settle(): void {
+    for (const slot of this.fresh) {
+      const { buffer, start, end } = slot;
+      slot.settle();
+      this.put(slot.key, buffer!, start, end, true);
+    }
+    this.fresh.length = 0;
   }
 
   put(key: string, buffer: Buffer, start: number, end: number, fresh: boolean): void {
@@ -94,15 +148,18 @@ export class MemTable {
   }
 
   find(key: string): Slot | undefined {
+    if (this.fresh.length > 0 && key.charCodeAt(0) === this.freshKind) this.settle();
     return this.buckets.get(bucketOf(key))?.slots.get(key);
   }
 
   /** Entries with `from <= key < to` in order. What changes between two steps may or may not be met. */
   *scan(from: string, to: string | undefined): Generator<Entry> {
+    if (this.fresh.length > 0) {
+      const kind = String.fromCharCode(this.freshKind);
+      if (from < successor(kind) && (to === undefined || to > kind)) this.settle();
+    }
     for (const bucket of this.between(from, to)) {
-      const keys = bucket.inOrder();
-      for (let index = lowerBound(keys, from); index < keys.length; index++) {
-        const key = keys[index]!;
+      for (const key of bucket.keysFrom(from)) {
         if (to !== undefined && key >= to) break;
         const slot = bucket.slots.get(key);
         if (slot !== undefined) yield { key, value: slot.buffer?.subarray(slot.start, slot.end) };
@@ -128,31 +185,4 @@ export class MemTable {
 export function successor(prefix: string): string {
   const last = prefix.charCodeAt(prefix.length - 1);
   return prefix === '' ? '\uffff' : prefix.slice(0, -1) + String.fromCharCode(last + 1);
-}
-
-function ascending(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function lowerBound(keys: readonly string[], from: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (keys[middle]! < from) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Both lists in one, without the keys that have no slot any more and without repetitions. */
-function mergeKeys(a: readonly string[], b: readonly string[], slots: ReadonlyMap<string, Slot>): string[] {
-  const out: string[] = [];
-  let left = 0;
-  let right = 0;
-  while (left < a.length || right < b.length) {
-    const next = right >= b.length || (left < a.length && a[left]! <= b[right]!) ? a[left++]! : b[right++]!;
-    if (next !== out.at(-1) && slots.has(next)) out.push(next);
-  }
-  return out;
 }

@@ -140,7 +140,7 @@ function blockAt(
 /** The payload of a whole frame; undefined when there is none at `offset`. */
 function payloadAt(file: OpenFile, offset: number, bytesMax = Number.POSITIVE_INFINITY): Buffer | undefined {
   const head = Buffer.alloc(BLOCK_HEAD_BYTES);
-  if (file.read(head, 0, head.length, offset) < head.length) return undefined;
+  if (offset + head.length > file.size || file.read(head, 0, head.length, offset) < head.length) return undefined;
   const length = head.readUInt32LE(4);
   if (length > file.size - offset - BLOCK_HEAD_BYTES || length > bytesMax) return undefined;
   const payload = Buffer.allocUnsafeSlow(length);
@@ -154,7 +154,7 @@ function search(copies: readonly OpenFile[], from: number, blocksEnd: number, pr
   const window = Buffer.alloc(65_536);
   let best = blocksEnd;
   for (const file of copies) {
-    for (let start = from; start < best; start += window.length - 16) {
+    for (let start = from; start < Math.min(best, file.size); start += window.length - 16) {
       const length = file.read(window, 0, window.length, start);
       for (let index = 0; index + 12 <= length && index < window.length - 16 && start + index < best; index++) {
         // The first entry of a block shares nothing with a key before it.
@@ -274,7 +274,7 @@ function headSequence(file: OpenFile): number {
 
 function frameAt(file: OpenFile, offset: number, lastSequence: number): { end: number; sequence: number } | undefined {
   const head = Buffer.alloc(FRAME_HEAD_BYTES);
-  if (file.read(head, 0, head.length, offset) < head.length) return undefined;
+  if (offset + head.length > file.size || file.read(head, 0, head.length, offset) < head.length) return undefined;
   const length = head.readUInt32LE(0);
   const sequence = head.readUIntLE(8, 6);
   const end = offset + FRAME_HEAD_BYTES + length;

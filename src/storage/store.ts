@@ -13,7 +13,7 @@
  * After a write or a sync has failed nothing moves the watermarks until all that is in memory stands in a new segment that was
  * read back: a failed sync may have thrown away pages that look written.
  */
-import { Fault, type Logger } from '../base/index.js';
+import { copyBytes, Fault, type Logger } from '../base/index.js';
 import type { Entry } from './entry.js';
 import type { FileLayer, OpenFile } from './files.js';
 import {
@@ -29,7 +29,7 @@ import {
 import { type MaintenanceTask, runMaintenance } from './maintenance.js';
 import { runInWorker } from './maintenance-worker.js';
 import { COPY_FOLDER, logName, type Manifest, tableName, writeManifest } from './manifest.js';
-import { MemTable, successor } from './memtable.js';
+import { FreshSlot, MemTable, successor } from './memtable.js';
 import { mergeEntries } from './merge.js';
 import type { DurabilityMode } from './mode.js';
 import { recover } from './recovery.js';
@@ -195,6 +195,37 @@ export class Store {
     this.memtable.put(key, chunk, at, at + length, fresh);
     this.count(sync);
     return at;
+  }
+
+  /**
+   * Room for a key of `keyLength` bytes that was never used before and its value: the caller fills both in the slot's buffer before
+   * it does anything else with the store. `kind` is the first byte of the key. For entries that are likely to be removed soon.
+   */
+  reserveFresh(kind: number, keyLength: number, length: number, sync: boolean): FreshSlot {
+    let at = this.begin(11 + keyLength + varintBytes(length) + length);
+    const { chunk } = this;
+    chunk[at++] = OperationKind.PutFresh;
+    const keyStart = writeVarint(chunk, at, keyLength);
+    at = writeVarint(chunk, keyStart + keyLength, length);
+    this.used = at + length;
+    const slot = new FreshSlot(chunk, keyStart, keyStart + keyLength, at, at + length);
+    this.memtable.addFresh(slot, kind);
+    this.count(sync);
+    return slot;
+  }
+
+  removeFresh(slot: FreshSlot, level?: 'buffered' | 'sync'): void {
+    const { buffer } = slot;
+    if (buffer === undefined) return this.remove(slot.key, level);
+    const keyLength = slot.keyEnd - slot.keyStart;
+    let at = this.begin(11 + keyLength);
+    const { chunk } = this;
+    chunk[at++] = OperationKind.Remove;
+    at = writeVarint(chunk, at, keyLength);
+    copyBytes(buffer, slot.keyStart, slot.keyEnd, chunk, at);
+    this.used = at + keyLength;
+    this.memtable.dropFresh(slot);
+    this.count(this.asksSync(level));
   }
 
   put(key: string, value: Uint8Array, level?: 'buffered' | 'sync', fresh = false): void {
@@ -542,6 +573,7 @@ export class Store {
     this.unsynced.push(former);
     this.segment = next;
     this.startSync();
+    this.memtable.settle();
     this.frozen = this.memtable;
     this.memtable = new MemTable();
     this.maintaining = this.flushFrozen(former.number, next.number, this.sequence).finally(() => {
@@ -596,32 +628,30 @@ export class Store {
 
   /** Returns whether there may be more to do. */
   private async mergeOnce(): Promise<boolean> {
-    {
-      const figures = this.tables.map((table) => table.figures);
-      const chosen = choose(figures);
-      if (chosen === undefined || this.closed || this.failed) return false;
-      const { files, folder } = this.options;
-      const number = this.nextNumber++;
-      const inputs = this.manifest.tables.slice(chosen.from, chosen.to);
-      const to = this.folders.map((each) => `${each}/${tableName(number)}`);
-      const result = await this.maintain({
-        kind: 'merge',
-        tables: inputs.map((input) => `${folder}/${tableName(input)}`).reverse(),
-        dropTombstones: chosen.from === 0,
-        to,
-      });
-      if (this.closed || this.failed) return false;
-      const merged = result.entries > 0 ? [number] : [];
-      const table = merged.length > 0 ? Table.open(files, to[0]!, this.cache) : undefined;
-      await this.replaceManifest(({ tables }) => ({ tables: tables.toSpliced(chosen.from, inputs.length, ...merged) }));
-      const gone = this.tables.splice(chosen.from, inputs.length, ...(table ? [table] : []));
-      for (const each of gone) each.close();
-      for (const each of this.folders) {
-        for (const input of inputs) files.remove(`${each}/${tableName(input)}`);
-        if (merged.length === 0) files.remove(`${each}/${tableName(number)}`);
-      }
-      return true;
+    const figures = this.tables.map((table) => table.figures);
+    const chosen = choose(figures);
+    if (chosen === undefined || this.closed || this.failed) return false;
+    const { files, folder } = this.options;
+    const number = this.nextNumber++;
+    const inputs = this.manifest.tables.slice(chosen.from, chosen.to);
+    const to = this.folders.map((each) => `${each}/${tableName(number)}`);
+    const result = await this.maintain({
+      kind: 'merge',
+      tables: inputs.map((input) => `${folder}/${tableName(input)}`).reverse(),
+      dropTombstones: chosen.from === 0,
+      to,
+    });
+    if (this.closed || this.failed) return false;
+    const merged = result.entries > 0 ? [number] : [];
+    const table = merged.length > 0 ? Table.open(files, to[0]!, this.cache) : undefined;
+    await this.replaceManifest(({ tables }) => ({ tables: tables.toSpliced(chosen.from, inputs.length, ...merged) }));
+    const gone = this.tables.splice(chosen.from, inputs.length, ...(table ? [table] : []));
+    for (const each of gone) each.close();
+    for (const each of this.folders) {
+      for (const input of inputs) files.remove(`${each}/${tableName(input)}`);
+      if (merged.length === 0) files.remove(`${each}/${tableName(number)}`);
     }
+    return true;
   }
 
   private maintain(task: MaintenanceTask): Promise<TableFigures> {
