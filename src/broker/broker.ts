@@ -184,7 +184,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly storedRetained: StoredRetained | undefined;
   private readonly delayed: DelayedMessages;
   private storeOpened = false;
-  private sweepTimer: WheelTimer | undefined;
+  private sweepTimer: NodeJS.Timeout | undefined;
   private sys: SysTopics | undefined;
   private sysTimer: WheelTimer | undefined;
   private readonly builtInPolicy: BuiltInPolicy;
@@ -218,9 +218,10 @@ class BrokerNode implements Broker, ConnectionObserver {
       },
     });
     const persistent = mode !== 'memory';
+    const handlingOf = handlingRules(config);
     if (persistent) {
       this.sessionStore = new SessionStore(this.store);
-      this.groupStore = new GroupStore(this.store);
+      this.groupStore = new GroupStore(this.store, handlingOf);
       this.storedRetained = new StoredRetained(
         this.store,
         { messagesMax: limits.retainedMessagesMax, bytesMax: limits.retainedBytesMax },
@@ -230,7 +231,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     const router = new Router({
       ...(persistent ? { storedRetained: this.storedRetained!, groupStore: this.groupStore! } : {}),
       storeFailed: () => this.store.failed !== undefined,
-      handlingOf: handlingRules(config),
+      handlingOf,
       strategy: config.sharedSubscriptions.strategy,
       sharedQueueMessagesMax: limits.sharedQueueMessagesMax,
       topicCacheEntriesMax: limits.topicCacheEntriesMax,
@@ -268,7 +269,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       router,
       sessions,
       pressure,
-      outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax),
+      outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax, this.metrics),
       observer: this,
       storage: persistent ? this.store : undefined,
     };
@@ -335,7 +336,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
     this.delayed.stop();
-    if (this.sweepTimer) this.wheel.disarm(this.sweepTimer);
+    clearTimeout(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
     while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
@@ -352,13 +353,12 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.groupStore?.dropOrphans();
     this.delayed.start();
     if (!this.store.persistent) return;
-    const timer = new WheelTimer(() => {
+    const sweep = (): void => {
       const retained = this.storedRetained!.sweep();
       const sessions = this.sessionStore!.sweep();
-      this.wheel.arm(timer, retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
-    });
-    this.sweepTimer = timer;
-    this.wheel.arm(timer, SWEEP_MS);
+      this.sweepTimer = setTimeout(sweep, retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS).unref();
+    };
+    this.sweepTimer = setTimeout(sweep, SWEEP_MS).unref();
   }
 
   /** Publishers that had to wait for storage go on. */

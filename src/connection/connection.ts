@@ -92,6 +92,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private syncedAt = 0;
   private gated = false;
   private endsWhenStored = false;
+  /** Something was answered in this batch of packets, before which storage stood at `sequenceBefore`. */
+  private answered = false;
+  private sequenceBefore = 0;
   /** A 3.x client publishes at QoS 1 or 2 while storage cannot be written. */
   awaitsStorage = false;
 
@@ -123,7 +126,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     context.metrics.bytesReceived += end - start;
     this.lastReceivedTick = context.wheel.tick;
     context.pressure.publisher = this;
-    const before = context.storage?.sequence;
+    this.noteStorage();
     try {
       this.cutter.push(bytes, start, end);
     } catch (error) {
@@ -131,7 +134,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     } finally {
       context.pressure.publisher = undefined;
     }
-    if (before !== context.storage?.sequence) this.gate();
+    if (context.storage !== undefined) this.gateAnswers();
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
   }
 
@@ -270,13 +273,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   proceed(): void {
     if (this.state === ConnectionState.Closed) return;
     if (this.holds === 0) this.stream.resume();
-    const before = this.context.storage?.sequence;
+    this.noteStorage();
     try {
       this.cutter.resume();
     } catch (error) {
       this.fail(error);
     }
-    if (before !== this.context.storage?.sequence) this.gate();
+    if (this.context.storage !== undefined) this.gateAnswers();
   }
 
   /** Not read until `release`, since a subscriber of what it publishes has fallen behind. Calls nest. */
@@ -322,15 +325,27 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.flushing = false;
     this.turnPublishes = 0;
     if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
+    if (this.gated || !this.outbound.flushHeld(this.stream)) return;
     if (this.storedAt > 0 && !this.stored()) return;
-    const waiting = this.outbound.bytes;
-    if (this.outbound.flush(this.stream)) {
-      this.context.metrics.bytesSent += waiting;
-      this.refill();
+    if (this.outbound.flush(this.stream)) this.refill();
+    if (this.endsWhenStored && this.outbound.gathered === 0) {
+      this.endsWhenStored = false;
+      this.stream.end();
     }
   }
 
   // ---- storage ----
+
+  private noteStorage(): void {
+    this.answered = false;
+    if (this.context.storage !== undefined) this.sequenceBefore = this.context.storage.sequence;
+  }
+
+  /** An answer to what moved storage may not leave before that is stored; what else was moved may be stored later. */
+  private gateAnswers(): void {
+    if (this.answered && this.context.storage!.sequence !== this.sequenceBefore) this.gate();
+    this.answered = false;
+  }
 
   gate(): void {
     const storage = this.context.storage!;
@@ -343,7 +358,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.touch();
   }
 
-  /** Whether what waits here may leave; if not, it is flushed when it may. */
+  /** Whether what is gathered may leave; if not, it is held until it may. */
   private stored(): boolean {
     const storage = this.context.storage!;
     if (this.storedAt > storage.written && storage.failed === undefined) storage.commit();
@@ -356,13 +371,16 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.syncedAt = 0;
       return true;
     }
-    if (this.gated) return false;
+    if (this.outbound.gathered === 0) return true;
+    const { syncedAt } = this;
+    this.storedAt = 0;
+    this.syncedAt = 0;
     this.gated = true;
-    storage.whenSynced(this.syncedAt, (error) => {
+    this.outbound.hold();
+    storage.whenSynced(syncedAt, (error) => {
       this.gated = false;
       if (error !== undefined) this.storageLost();
       else this.flush();
-      if (this.endsWhenStored && !this.gated) this.stream.end();
     });
     return false;
   }
@@ -378,7 +396,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   }
 
   onWritten(): void {
-    this.context.metrics.bytesSent += this.outbound.bytes;
     this.outbound.completed();
     this.flush();
   }
@@ -461,6 +478,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.send({ type: (header >> 4) as AcknowledgePacket['type'], packetId, reasonCode, properties });
       return;
     }
+    this.answered = true;
     if (reasonCode === 0 || !this.version5) {
       let at = outbound.reserve(4);
       const bytes = outbound.chunk!;
@@ -495,6 +513,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       bytes = encodePacket({ ...packet, properties: needed } as Packet, this.version);
     }
     if (bytes.length > this.packetBytesMax) return;
+    if (promises(packet)) this.answered = true;
     const at = this.outbound.reserve(bytes.length);
     bytes.copy(this.outbound.chunk!, at);
     this.context.metrics.packetsSent++;
@@ -563,9 +582,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.context.wheel.disarm(this.timer);
     // A peer that does not read gets no goodbye: what was under way before it would hold the connection open.
     const stuck = this.outbound.busy;
+    if (this.context.storage !== undefined) this.gateAnswers();
     this.flush();
     if (stuck) this.stream.destroy();
-    else if (this.gated) this.endsWhenStored = true;
+    else if (this.gated || this.outbound.holds || this.outbound.gathered > 0) this.endsWhenStored = true;
     else this.stream.end();
     this.leave(wasConnected);
   }
@@ -655,6 +675,11 @@ function refusalOf(reasonCode: number): string {
     default:
       return reasonName(reasonCode);
   }
+}
+
+/** Whether the client may rely on something from then on. */
+function promises({ type }: Packet): boolean {
+  return type === PacketType.Connack || type === PacketType.Suback || type === PacketType.Unsuback;
 }
 
 function notConnect(header: number): ProtocolFailure {

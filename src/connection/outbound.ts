@@ -5,16 +5,20 @@
  *   | view of a pooled chunk | shared bytes | … | used ........ free |
  *
  * Small packets are copied into pooled chunks, large payloads and shared runs go by reference. While the stream still has a
- * write under way, new bytes gather behind it. An idle connection holds no buffer.
+ * write under way, new bytes gather behind it. What has to wait for storage is held: what comes later gathers behind, so that a peer
+ * that keeps sending does not put off its own answers. An idle connection holds no buffer.
  */
 import { giveChunk, LARGE_CHUNK_BYTES, takeChunk } from '../base/index.js';
 import type { ByteStream } from '../transport/index.js';
 
-/** What all connections together have waiting; above its limit publishers are paused. */
+/** What all connections together have waiting, above whose limit publishers are paused, and have sent. */
 export class OutboundTotals {
   bytes = 0;
 
-  constructor(readonly bytesMax: number) {}
+  constructor(
+    readonly bytesMax: number,
+    readonly metrics: { bytesSent: number },
+  ) {}
 }
 
 export class Outbound {
@@ -26,12 +30,22 @@ export class Outbound {
   private waiting = 0;
   private underWay = 0;
   private sent: Buffer[] | undefined;
+  private held: { list: Uint8Array[]; pooled: Buffer[] | undefined; bytes: number } | undefined;
 
   constructor(private readonly totals: OutboundTotals) {}
 
   /** Bytes that the kernel has not taken. */
   get bytes(): number {
-    return this.waiting + this.underWay;
+    return this.waiting + this.underWay + (this.held?.bytes ?? 0);
+  }
+
+  /** Bytes that no stream has yet, those held left out. */
+  get gathered(): number {
+    return this.waiting;
+  }
+
+  get holds(): boolean {
+    return this.held !== undefined;
   }
 
   /** Whether a write is under way that has not completed. */
@@ -62,6 +76,24 @@ export class Outbound {
     this.totals.bytes += bytes.length;
   }
 
+  /** Sets aside what is gathered; nothing may be held yet. */
+  hold(): void {
+    this.seal();
+    this.held = { list: this.list!, pooled: this.pooled, bytes: this.waiting };
+    this.list = undefined;
+    this.pooled = undefined;
+    this.waiting = 0;
+  }
+
+  /** Hands what is held to the stream. Returns true when the kernel has taken it, or nothing was held. */
+  flushHeld(stream: ByteStream): boolean {
+    const { held } = this;
+    if (held === undefined) return true;
+    if (this.underWay > 0) return false;
+    this.held = undefined;
+    return this.write(stream, held.list, held.pooled, held.bytes);
+  }
+
   /** Hands everything gathered to the stream. Returns true when nothing is left waiting. */
   flush(stream: ByteStream): boolean {
     if (this.underWay > 0) return false;
@@ -74,12 +106,18 @@ export class Outbound {
       this.used = 0;
       if (taken) giveChunk(chunk);
       else this.sent = [chunk];
+      this.waiting = 0;
       return this.submitted(taken, bytes);
     }
     this.seal();
     const { list, pooled } = this;
     this.list = undefined;
     this.pooled = undefined;
+    this.waiting = 0;
+    return this.write(stream, list, pooled, bytes);
+  }
+
+  private write(stream: ByteStream, list: Uint8Array[], pooled: Buffer[] | undefined, bytes: number): boolean {
     const taken = list.length === 1 ? stream.write(list[0]!) : stream.writeMany(list);
     if (!taken) this.sent = pooled;
     else if (pooled) for (const chunk of pooled) giveChunk(chunk);
@@ -96,7 +134,8 @@ export class Outbound {
 
   /** Gives up everything: the connection is gone. Chunks that the kernel may still read are left to the collector. */
   discard(): void {
-    this.totals.bytes -= this.waiting + this.underWay;
+    this.totals.bytes -= this.bytes;
+    this.held = undefined;
     this.waiting = 0;
     this.underWay = 0;
     this.chunk = undefined;
@@ -107,7 +146,7 @@ export class Outbound {
   }
 
   private submitted(taken: boolean, bytes: number): boolean {
-    this.waiting = 0;
+    this.totals.metrics.bytesSent += bytes;
     if (taken) this.totals.bytes -= bytes;
     else this.underWay = bytes;
     return taken;

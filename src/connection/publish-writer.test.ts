@@ -43,7 +43,7 @@ function arrived(version: 4 | 5, qos: QoS, payload: Buffer, given?: Properties):
 }
 
 class Receiver implements PublishTarget {
-  readonly outbound = new Outbound(new OutboundTotals(1e9));
+  readonly outbound = new Outbound(new OutboundTotals(1e9, { bytesSent: 0 }));
   packetBytesMax = Number.POSITIVE_INFINITY;
   private readonly reader = new PacketReader('client', 268_435_455);
 

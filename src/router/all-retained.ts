@@ -17,7 +17,12 @@ export class AllRetained implements Retained {
   }
 
   set(message: Message): boolean {
-    return (message.handling.durability === 'memory' ? this.inMemory : this.stored).set(message);
+    const inMemory = message.handling.durability === 'memory';
+    if (!(inMemory ? this.inMemory : this.stored).set(message)) return false;
+    // Where its topic was kept otherwise before the broker started.
+    const other = inMemory ? this.stored : this.inMemory;
+    if (other.size > 0) other.delete(message.topicName);
+    return true;
   }
 
   get(topicName: string): Message | undefined {

@@ -5,9 +5,9 @@
  *   'G' number, place u48             a message; places count up at the end and down at the front
  */
 import {
+  type Handling,
   type Message,
   messageRecordBytes,
-  PRIORITY_DEFAULT,
   readMessageRecord,
   writeMessageRecord,
 } from '../protocol/index.js';
@@ -27,7 +27,10 @@ export class GroupStore {
   /** Names of groups that have members again; until `dropOrphans`. */
   private opened: Set<string> | undefined = new Set();
 
-  constructor(private readonly store: Store) {}
+  constructor(
+    private readonly store: Store,
+    private readonly handlingOf: (topicName: string) => Handling,
+  ) {}
 
   /** After the store has been opened. */
   load(): void {
@@ -50,7 +53,7 @@ export class GroupStore {
   open(shareName: string, topicFilter: string): StoredGroup {
     const nameKey = `g${Buffer.from(`${shareName}\0${topicFilter}`).toString('latin1')}`;
     this.opened?.add(nameKey);
-    return new StoredGroup(this.store, nameKey, () => this.nextNumber++);
+    return new StoredGroup(this.store, this.handlingOf, nameKey, () => this.nextNumber++);
   }
 }
 
@@ -61,6 +64,7 @@ export class StoredGroup {
 
   constructor(
     private readonly store: Store,
+    private readonly handlingOf: (topicName: string) => Handling,
     private readonly nameKey: string,
     private readonly nextNumber: () => number,
   ) {}
@@ -76,7 +80,8 @@ export class StoredGroup {
       this.front = Math.min(this.front, place);
       this.back = Math.max(this.back, place + 1);
       const message = readMessageRecord(value, 0, value.length).compact();
-      message.handling = { priority: PRIORITY_DEFAULT, durability: this.store.asksSync() ? 'sync' : 'buffered' };
+      const { priority } = this.handlingOf(message.topicName);
+      message.handling = { priority, durability: this.store.asksSync() ? 'sync' : 'buffered' };
       waiting.push({ message, key });
     }
     return waiting;

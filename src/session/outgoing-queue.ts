@@ -11,8 +11,9 @@
 import type { QueueOverflow } from '../base/index.js';
 import type { Message } from '../protocol/index.js';
 import type { Subscription } from '../router/index.js';
-import { kindOf, LaneKind, laneNumber } from './lanes.js';
+import { kindOf, LaneKind, laneNumber, priorityOf } from './lanes.js';
 import { giveOutgoing, type Outgoing } from './outgoing.js';
+import { partsOf, type StoredExchange } from './session-store.js';
 import type { StoredMessages } from './stored-messages.js';
 
 /** Messages that a lane of a stored session keeps in memory. */
@@ -53,15 +54,16 @@ class Lane {
     this.rest = messages;
   }
 
-  /** After a restart: those at its front that were sent, with their identifiers. */
-  takeSent(exchanges: ReadonlyMap<string, number>): Outgoing[] {
+  /** After a restart: those at its front that were sent, with their identifiers and their order. */
+  takeSent(exchanges: ReadonlyMap<string, StoredExchange>): Outgoing[] {
     const sent: Outgoing[] = [];
     while (this.rest > 0) {
       const batch = this.stored!.load(this.number, this.from, WINDOW);
       for (const { key, item, packetId } of batch) {
         const open = exchanges.get(key);
         if (open === undefined && packetId === 0) return sent;
-        item.packetId = open ?? packetId;
+        item.packetId = open?.packetId ?? packetId;
+        item.sequence = open?.sequence ?? partsOf(key).place;
         item.exchange = open !== undefined;
         sent.push(item);
         this.rest--;
@@ -176,6 +178,7 @@ export class OutgoingQueue {
         }
         if (item.qos === 0) return dropped + 1;
       }
+      if (this.leastPriority > message.handling.priority) return dropped + 1; // it is the least urgent itself
       this.dropOldest();
       dropped++;
     }
@@ -207,8 +210,8 @@ export class OutgoingQueue {
     this.byteCount += bytes;
   }
 
-  /** After a restart: takes out what was in flight. `exchanges` tells identifiers by key. */
-  takeSent(exchanges: ReadonlyMap<string, number>): Outgoing[] {
+  /** After a restart: takes out what was in flight. `exchanges` are those that have entries of their own, by key of the message. */
+  takeSent(exchanges: ReadonlyMap<string, StoredExchange>): Outgoing[] {
     const sent = this.lanes.flatMap((lane) => lane.takeSent(exchanges));
     for (const item of sent) this.taken(item);
     return sent;
@@ -285,6 +288,12 @@ export class OutgoingQueue {
     const lane = new Lane(number, this.stored);
     lanes.splice(index, 0, lane);
     return lane;
+  }
+
+  /** The priority of the least urgent message that waits. */
+  private get leastPriority(): number {
+    const last = this.lanes.findLast((lane) => lane.length > 0);
+    return last === undefined ? 0 : priorityOf(last.number);
   }
 
   private dropOldest(): void {

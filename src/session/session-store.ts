@@ -8,7 +8,7 @@
  *   'B' owner, filter                 a subscription
  *   'Q' owner, lane, place u48, bytes u32   a message for the client: waiting, or in flight until it is acknowledged; `lane` is
  *                                     that of `lanes.ts`
- *   'P' owner, packetId               which message is in flight with this identifier, and how far it is
+ *   'P' owner, packetId               which message is in flight with this identifier, how far it is, and its place in the order of sending
  *   'R' owner, packetId               a QoS 2 message received and not released
  *   'm', 'n' number u48               a payload that several queues share, and how many still do
  *
@@ -50,6 +50,17 @@ export interface StoredSession {
   readonly disconnectedAtMs: number;
 }
 
+/** A message in flight that has an entry for its packet identifier. */
+export interface StoredExchange {
+  readonly packetId: number;
+  /** of the message */
+  readonly key: string;
+  /** The client has it: PUBREL is due. */
+  readonly released: boolean;
+  /** place in the order of sending */
+  readonly sequence: number;
+}
+
 export interface StoredWill {
   readonly clientId: string;
   readonly will: SessionWill;
@@ -85,7 +96,8 @@ export class SessionStore {
   sessionBytes(): number {
     let bytes = 0;
     for (const kind of ['s', 'w', 'c', 'B', 'P', 'R'])
-      for (const { key, value } of this.store.scan(kind, successor(kind))) bytes += key.length + value.length;
+      for (const { key, value } of this.store.scan(kind, successor(kind)))
+        if (kind !== 'c' || key.length === 5) bytes += key.length + value.length; // 'cr' counts retained messages
     return bytes;
   }
 
@@ -406,33 +418,36 @@ export class SessionStore {
 
   /** A message that waited is sent with this identifier. */
   saveExchange(owner: string, packetId: number, item: Outgoing): void {
-    this.writeExchange(owner, packetId, item.storedKey, OutgoingState.Queued, levelOf(item));
+    this.writeExchange(owner, packetId, item, OutgoingState.Queued);
   }
 
   /** The client has it: only the identifier is open now. */
   saveReleased(owner: string, packetId: number, item: Outgoing): void {
-    this.writeExchange(owner, packetId, item.storedKey, OutgoingState.AwaitingPubcomp, levelOf(item));
+    this.writeExchange(owner, packetId, item, OutgoingState.AwaitingPubcomp);
   }
 
   removeExchange(owner: string, item: Outgoing): void {
     this.store.remove(exchangeKey('P', owner, item.packetId), levelOf(item));
   }
 
-  private writeExchange(owner: string, packetId: number, key: string, state: number, level: 'buffered' | 'sync'): void {
-    const at = this.store.reserve(exchangeKey('P', owner, packetId), 1 + KEY_BYTES, level === 'sync', false);
+  private writeExchange(owner: string, packetId: number, item: Outgoing, state: number): void {
+    const sync = levelOf(item) === 'sync';
+    const at = this.store.reserve(exchangeKey('P', owner, packetId), 1 + KEY_BYTES + 6, sync, false);
     const { chunk } = this.store;
     chunk[at] = state;
-    chunk.write(key, at + 1, 'latin1');
+    chunk.write(item.storedKey, at + 1, 'latin1');
+    chunk.writeUIntLE(item.sequence, at + 1 + KEY_BYTES, 6);
   }
 
   /** Exchanges of a recovered session that have an entry of their own. */
-  *exchanges(owner: string): Generator<{ packetId: number; key: string; released: boolean }> {
+  *exchanges(owner: string): Generator<StoredExchange> {
     const prefix = `P${owner}`;
     for (const { key, value } of this.store.scan(prefix, successor(prefix)))
       yield {
         packetId: (key.charCodeAt(5) << 8) | key.charCodeAt(6),
         key: value.toString('latin1', 1, 1 + KEY_BYTES),
         released: value[0] === OutgoingState.AwaitingPubcomp,
+        sequence: value.readUIntLE(1 + KEY_BYTES, 6),
       };
   }
 

@@ -26,7 +26,7 @@ import type { HeldPublisher, Link } from './link.js';
 import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
 import { laneOfSent, OutgoingQueue } from './outgoing-queue.js';
 import type { Holder, Pressure } from './pressure.js';
-import { partsOf, type QueueCounts, type SessionStore } from './session-store.js';
+import type { QueueCounts, SessionStore, StoredExchange } from './session-store.js';
 import { StoredMessages } from './stored-messages.js';
 
 export interface SessionContext {
@@ -67,7 +67,7 @@ interface RetainedCursor {
 }
 
 /** While a limit on retained messages holds them up, milliseconds. */
-const RETAINED_WAIT_MS = 100;
+const RETAINED_WAIT_MS = 250;
 
 export class Session implements Subscriber {
   matchMark = 0;
@@ -88,9 +88,10 @@ export class Session implements Subscriber {
   private stored: StoredMessages | undefined;
   /** In flight when the broker last ran: read when the client is back. */
   private inflightStored = false;
-  /** Retained messages sent since `retainedSince`. */
-  private retainedSent = 0;
+  /** Retained messages that may be sent now, as of `retainedSince`. */
+  private retainedAllowance = 0;
   private retainedSince = 0;
+  private retainedTimer: WheelTimer | undefined;
   private holder: Holder | undefined;
   private nextPacketId = 0;
   private nextSequence = 0;
@@ -167,7 +168,6 @@ export class Session implements Subscriber {
     if (counts === undefined || counts.lanes.size === 0) return;
     this.queue = new OutgoingQueue(this.stored);
     for (const [lane, { messages, bytes }] of counts.lanes) this.queue.restore(lane, messages, bytes);
-    this.nextSequence = counts.nextPlace;
     this.inflightStored = true;
   }
 
@@ -202,23 +202,24 @@ export class Session implements Subscriber {
     if (!this.inflightStored) return;
     this.inflightStored = false;
     const { store, owner } = this.stored!;
-    const exchanges = new Map<string, number>();
+    const exchanges = new Map<string, StoredExchange>();
     this.inflight ??= [];
-    for (const { packetId, key, released } of store.exchanges(owner)) {
+    for (const exchange of store.exchanges(owner)) {
+      const { packetId, key, released, sequence } = exchange;
+      this.stored!.notePlace(sequence);
       if (!released) {
-        exchanges.set(key, packetId);
+        exchanges.set(key, exchange);
         continue;
       }
       const item = takeOutgoing(undefined, 2, false, undefined, undefined);
       item.state = OutgoingState.AwaitingPubcomp;
       item.packetId = packetId;
-      item.sequence = partsOf(key).place;
+      item.sequence = sequence;
       item.exchange = true;
       this.inflight[packetId] = item;
     }
     for (const item of this.queue!.takeSent(exchanges)) {
       item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
-      item.sequence = partsOf(item.key).place;
       this.inflight[item.packetId] = item;
     }
   }
@@ -501,10 +502,10 @@ export class Session implements Subscriber {
       giveOutgoing(item);
       return;
     }
-    if (this.stored !== undefined) this.store(item, message, packetId, link);
+    if (this.stored === undefined) item.sequence = this.nextSequence++;
+    else this.store(item, message, packetId, link, this.stored);
     item.message = item.isStored ? undefined : message.keep(); // storage has it, should it be sent again
     item.packetId = packetId;
-    item.sequence = this.nextSequence++;
     item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
     item.counted = true;
     this.outstanding++;
@@ -512,13 +513,15 @@ export class Session implements Subscriber {
   }
 
   /** Stores a message with the identifier that it is sent with. */
-  private store(item: Outgoing, message: Message, packetId: number, link: Link): void {
-    const stored = this.stored!;
+  private store(item: Outgoing, message: Message, packetId: number, link: Link, stored: StoredMessages): void {
     if (item.isStored) {
+      item.sequence = stored.takePlace();
       stored.store.saveExchange(stored.owner, packetId, item);
       item.exchange = true;
-    } else if (message.handling.durability !== 'memory') stored.add(laneOfSent(item, message), item, message, packetId);
-    else return;
+    } else if (message.handling.durability === 'memory') {
+      item.sequence = stored.takePlace();
+      return;
+    } else item.sequence = stored.add(laneOfSent(item, message), item, message, packetId);
     // The client keeps the identifier of a QoS 2 message, so ours may not be lost; QoS 1 comes twice at worst.
     if (item.qos === 2) link.gate();
   }
@@ -564,7 +567,7 @@ export class Session implements Subscriber {
 
   /** Sends the next retained message that a subscription asked for; returns false when it is to go on later. */
   private sendRetained(link: Link): boolean {
-    if (!this.maySendRetained(link)) return false;
+    if (!this.maySendRetained()) return false;
     const cursor = this.cursors![0]!;
     const next = cursor.messages.next();
     if (next.done) {
@@ -580,23 +583,22 @@ export class Session implements Subscriber {
     const { subscription } = cursor;
     if (subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
     const qos = Math.min(message.qos, subscription.qos) as QoS;
-    this.retainedSent++;
+    this.retainedAllowance--;
     message.handling = this.context.router.handlingOf(message.topicName);
     this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
     return true;
   }
 
-  /** Keeps to the rate of retained messages to one client, in tenths of a second. */
-  private maySendRetained(link: Link): boolean {
+  /** Keeps to the rate of retained messages to one client; what was not used allows a second's worth at once. */
+  private maySendRetained(): boolean {
     const rate = this.context.limits.retainedPerSecondMax;
     if (rate === 0) return true;
     const now = this.context.clock.nowMs();
-    if (now - this.retainedSince >= RETAINED_WAIT_MS) {
-      this.retainedSince = now;
-      this.retainedSent = 0;
-    }
-    if (this.retainedSent < Math.max(1, rate / (1000 / RETAINED_WAIT_MS))) return true;
-    this.context.wheel.arm(new WheelTimer(() => this.link === link && this.pump()), RETAINED_WAIT_MS);
+    this.retainedAllowance = Math.min(rate, this.retainedAllowance + ((now - this.retainedSince) * rate) / 1000);
+    this.retainedSince = now;
+    if (this.retainedAllowance >= 1) return true;
+    this.retainedTimer ??= new WheelTimer(() => this.pump());
+    this.context.wheel.arm(this.retainedTimer, RETAINED_WAIT_MS);
     return false;
   }
 

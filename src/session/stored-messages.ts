@@ -14,13 +14,26 @@ export class StoredMessages {
     readonly counts: QueueCounts = { nextPlace: 0, lanes: new Map() },
   ) {}
 
-  add(lane: number, item: Outgoing, message: Message, packetId: number): void {
+  /** Stores a message; returns its place. */
+  add(lane: number, item: Outgoing, message: Message, packetId: number): number {
     const { counts } = this;
-    this.store.add(this.owner, lane, counts.nextPlace++, item, message, packetId);
+    const place = counts.nextPlace++;
+    this.store.add(this.owner, lane, place, item, message, packetId);
     const count = countsOfLane(counts, lane);
     count.messages++;
     count.bytes += message.bytes;
     this.dirty = true;
+    return place;
+  }
+
+  /** A place in the order of sending for what has none, or an older one. */
+  takePlace(): number {
+    return this.counts.nextPlace++;
+  }
+
+  /** A place that was taken in the last run. */
+  notePlace(place: number): void {
+    this.counts.nextPlace = Math.max(this.counts.nextPlace, place + 1);
   }
 
   remove(item: Outgoing): void {

@@ -739,6 +739,7 @@ export class Store {
   /** Bytes of the log segments of one copy, roughly. */
   get logBytes(): number {
     return (
+      this.replayedBytes +
       (this.segment?.files[0]?.size ?? SEGMENT_HEAD_BYTES) +
       this.unsynced.reduce((sum, { files }) => sum + files[0]!.size, 0)
     );

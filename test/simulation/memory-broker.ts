@@ -68,7 +68,7 @@ export class MemoryBroker {
       router,
       sessions,
       pressure,
-      outboundTotals: new OutboundTotals(all.memoryOutboundBytesMax),
+      outboundTotals: new OutboundTotals(all.memoryOutboundBytesMax, this.metrics),
       observer: { connected: nothing, disconnected: nothing, subscribed: nothing, unsubscribed: nothing },
       storage: undefined,
     };
