@@ -100,7 +100,7 @@ const TEXT_MAX = 60;
 /** An entry in words, by its key. */
 export function describeKey(key: string): string {
   const text = (from: number) => {
-    const whole = Buffer.from(key.slice(from), 'latin1').toString();
+    const whole = Buffer.from(key.slice(from), 'latin1').toString().replaceAll('\0', '/'); // as levels of topic names are kept
     return JSON.stringify(whole.length > TEXT_MAX ? `${whole.slice(0, TEXT_MAX)}…` : whole);
   };
   const owner = () => `session number ${Buffer.from(key.slice(1, 5), 'latin1').toString('hex')}`;
@@ -124,7 +124,7 @@ export function describeKey(key: string): string {
     case 'n':
       return 'a message that queues share';
     case 'r':
-      return `the retained message of ${JSON.stringify(JSON.parse(text(1)).replaceAll('\0', '/'))}`;
+      return `the retained message of ${text(1)}`;
     case 'x':
       return 'the expiry of a retained message';
     case 'd':

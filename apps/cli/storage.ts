@@ -56,10 +56,19 @@ class Refusal extends Error {
   }
 }
 
+type Print = (text: string) => void;
+
+/** Where the command writes. */
+export interface Output {
+  readonly stdout: { write: Print };
+  readonly stderr: { write: Print };
+}
+
 interface Request {
   readonly paths: readonly string[];
   readonly file: string | undefined;
   readonly flags: ReadonlySet<string>;
+  readonly print: Print;
 }
 
 interface Action {
@@ -78,10 +87,11 @@ const actions: Record<string, Action> = {
   restore: { paths: ['BACKUP', 'PATH'], path: false, flags: ['--replace'], failure: 1, run: restore },
 };
 
-export async function runStorage(args: string[]): Promise<number> {
+export async function runStorage(args: readonly string[], { stdout, stderr }: Output = process): Promise<number> {
   const [name = '', ...rest] = args;
+  const print: Print = (text) => stdout.write(text);
   if (name === 'help' || args.includes('-h') || args.includes('--help')) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   let failure: 1 | 2 = 2;
@@ -91,19 +101,19 @@ export async function runStorage(args: string[]): Promise<number> {
       const found = name === '' ? 'a command is missing' : `unknown command ${JSON.stringify(name)}`;
       throw new Refusal(`${found}; there are ${Object.keys(actions).join(', ')}; see dunlin storage --help`, 2);
     }
-    const request = parse(name, action, rest);
+    const request = { ...parse(name, action, rest), print };
     failure = action.failure;
     return await action.run(request);
   } catch (error) {
     const refusal = error instanceof Refusal;
     // A failing world carries a code; anything else is a bug and shown whole.
     if (!refusal && (error as { code?: unknown }).code === undefined) throw error;
-    process.stderr.write(`dunlin storage: ${(error as Error).message}\n`);
+    stderr.write(`dunlin storage: ${(error as Error).message}\n`);
     return refusal ? error.exitCode : failure;
   }
 }
 
-function parse(name: string, action: Action, args: readonly string[]): Request {
+function parse(name: string, action: Action, args: readonly string[]): Omit<Request, 'print'> {
   const wrong = (message: string) => new Refusal(`${name}: ${message}; see dunlin storage --help`, 2);
   const paths: string[] = [];
   const flags = new Set<string>();
@@ -160,7 +170,7 @@ async function stat(request: Request): Promise<number> {
     contents: countContents(snapshot.entries()),
   }));
   const { snapshot, contents } = found;
-  process.stdout.write(
+  request.print(
     request.flags.has('--json')
       ? `${JSON.stringify(figuresOf(folder, snapshot, contents))}\n`
       : formatStat(folder, snapshot, contents),
@@ -192,7 +202,7 @@ function formatStat(folder: string, snapshot: Snapshot, contents: Contents): str
   const tableBytes = tables.reduce((sum, { bytes }) => sum + bytes, 0);
   const logBytes = segments.reduce((sum, { bytes }) => sum + bytes, 0);
   return [
-    `${folder}: format ${manifest.format}, ${copies === 1 ? 'one copy' : `${copies} copies`}, ${bytesText((tableBytes + logBytes) * copies)}`,
+    `${folder}: format ${manifest.format}, ${copiesText(copies)}, ${bytesText((tableBytes + logBytes) * copies)}`,
     `identity ${manifest.identity}`,
     '',
     ...rows.map(([name, count, more]) => `  ${name.padEnd(34)}${String(count).padStart(10)}${more && `   ${more}`}`),
@@ -206,6 +216,18 @@ function formatStat(folder: string, snapshot: Snapshot, contents: Contents): str
   ].join('\n');
 }
 
+function numbered(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
+}
+
+function copiesText(copies: number): string {
+  return copies === 1 ? 'one copy' : `${copies} copies`;
+}
+
+function filesText(tables: number, segments: number): string {
+  return `${numbered(tables, 'table')} and ${numbered(segments, 'log segment')}`;
+}
+
 function bytesText(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
@@ -214,39 +236,40 @@ function bytesText(bytes: number): string {
 // ---- check ----
 
 async function check(request: Request): Promise<number> {
+  const { print } = request;
   const folder = folderOf(request);
   mustBeStorage(folder);
   const unlock = lock(folder);
   try {
     const report = checkStorage(copyingFiles, folder);
-    process.stdout.write(formatReport(folder, report));
+    print(formatReport(folder, report));
     const damaged = report.findings.some(({ kind }) => kind === 'damage');
     if (!damaged) return 0;
     if (report.newerFormat) return 1;
     if (!request.flags.has('--repair')) {
-      process.stdout.write(
+      print(
         'To go on: restore a backup (dunlin storage restore), or keep what is left (dunlin storage check --repair).\n',
       );
       return 1;
     }
-    return await repair(folder);
+    return await repair(folder, print);
   } finally {
     unlock();
   }
 }
 
-async function repair(folder: string): Promise<number> {
-  process.stdout.write('\nRepair\n');
+async function repair(folder: string, print: Print): Promise<number> {
+  print('\nRepair\n');
   const done = await repairStorage(realFiles, folder);
-  for (const { path, what, lost } of done) process.stdout.write(`  ${path}: ${what}\n${lostText(lost)}`);
+  for (const { path, what, lost } of done) print(`  ${path}: ${what}\n${lostText(lost)}`);
   const left = checkStorage(realFiles, folder).findings.filter(({ kind }) => kind === 'damage');
   if (left.length > 0) {
-    for (const finding of left) process.stdout.write(findingText(finding));
-    process.stdout.write(`${folder} is still damaged.\n`);
+    for (const finding of left) print(findingText(finding));
+    print(`${folder} is still damaged.\n`);
     return 1;
   }
   const loss = done.some((each) => each.loss);
-  process.stdout.write(`${folder} can be opened again; ${loss ? 'what is named above is lost' : 'nothing is lost'}.\n`);
+  print(`${folder} can be opened again; ${loss ? 'what is named above is lost' : 'nothing is lost'}.\n`);
   return 0;
 }
 
@@ -264,8 +287,8 @@ function lock(folder: string): () => void {
 
 function formatReport(folder: string, { findings, tables, segments, copies, bytes }: CheckReport): string {
   const damages = findings.filter(({ kind }) => kind === 'damage').length;
-  const verdict = damages === 0 ? 'whole' : `damaged, in ${damages} ${damages === 1 ? 'place' : 'places'}`;
-  const read = `${tables} tables and ${segments} log segments in ${copies === 1 ? 'one copy' : `${copies} copies`}, ${bytesText(bytes)}`;
+  const verdict = damages === 0 ? 'whole' : `damaged, in ${numbered(damages, 'place')}`;
+  const read = `${filesText(tables, segments)} in ${copiesText(copies)}, ${bytesText(bytes)}`;
   return `${findings.map(findingText).join('')}${folder}: ${verdict} (${read})\n`;
 }
 
@@ -286,24 +309,22 @@ function lostText(lost: readonly Gap[] | undefined): string {
 
 // ---- backup and restore ----
 
-async function backup({ paths }: Request): Promise<number> {
+async function backup({ paths, print }: Request): Promise<number> {
   const [folder, target] = paths.map(trimmed) as [string, string];
   mustBeStorage(folder);
   const { tables, segments, bytes } = await backupStorage(copyingFiles, folder, target);
-  process.stdout.write(
-    `${target}: backup of ${folder}, verified (${tables} tables and ${segments} log segments, ${bytesText(bytes)})\n`,
-  );
+  print(`${target}: backup of ${folder}, verified (${filesText(tables, segments)}, ${bytesText(bytes)})\n`);
   return 0;
 }
 
-async function restore({ paths, flags }: Request): Promise<number> {
+async function restore({ paths, flags, print }: Request): Promise<number> {
   const [from, folder] = paths.map(trimmed) as [string, string];
   mustBeStorage(from);
   const { bytes, kept } = await restoreStorage(copyingFiles, from, folder, {
     replace: flags.has('--replace'),
     nowMs: Date.now(),
   });
-  process.stdout.write(`${folder}: restored from ${from}, verified (${bytesText(bytes)})\n`);
-  if (kept !== undefined) process.stdout.write(`What it held before is kept in ${kept}\n`);
+  print(`${folder}: restored from ${from}, verified (${bytesText(bytes)})\n`);
+  if (kept !== undefined) print(`What it held before is kept in ${kept}\n`);
   return 0;
 }

@@ -1,9 +1,8 @@
 /**
  * A consistent copy of a data folder, taken while a broker writes to it or while none does, and the way back.
  *
- * Tables never change, so they are copied as they are; of the log what is whole. The copy counts when the manifest that it was
- * made from is still in place at its end; otherwise what changed is copied again. The manifest of the copy is written last:
- * without it nothing takes the copy for a data folder.
+ * All files are held open before the first is copied, so that the copy is of one moment however fast the broker goes on; of
+ * the log counts what is whole. The manifest of the copy is written last, and a copy that fails is removed.
  */
 import { rmdirSync } from 'node:fs';
 import { basename, resolve, sep } from 'node:path';
@@ -11,11 +10,10 @@ import { Fault } from '../base/index.js';
 import { checkStorage, copiesOf, faultOf, holdsStorage, syncedIn, withCopies } from './check.js';
 import type { FileLayer } from './files.js';
 import { copyFile } from './maintenance.js';
-import { COPY_FOLDER, logName, type Manifest, numberOf, tableName, writeManifest } from './manifest.js';
-import { surveyLog, writeSurveyed } from './salvage.js';
-import { currentManifest, damaged, liveSegments } from './snapshot.js';
+import { COPY_FOLDER, logName, type Manifest, tableName, writeManifest } from './manifest.js';
+import { isBaseLost, surveyLog, writeSurveyed } from './salvage.js';
+import { damaged, holdFolder, liveSegments } from './snapshot.js';
 
-const ATTEMPTS_MAX = 1000;
 const STAGING_FOLDER = 'restoring';
 
 export interface BackupResult {
@@ -118,27 +116,11 @@ async function moveAway(files: FileLayer, folder: string, to: string): Promise<v
 
 // ---- copying ----
 
+/** To a folder that is empty, or not there yet. */
 async function copyStorage(files: FileLayer, folder: string, target: string): Promise<BackupResult> {
   files.makeFolder(target);
-  let former = '';
-  for (let attempt = 1; ; attempt++) {
-    const manifest = currentManifest(files, folder);
-    try {
-      for (const number of manifest.tables) copyTable(files, folder, target, number);
-      copyLog(files, folder, target, manifest);
-    } catch (error) {
-      if (isFullOrForbidden(error)) throw error;
-      const { message } = error as Error;
-      const changed = currentManifest(files, folder).generation !== manifest.generation;
-      // The end of a log that is written meanwhile looks damaged too, but in another place each time.
-      if (attempt === ATTEMPTS_MAX || (!changed && message === former)) throw damaged(folder, error as Error);
-      former = message;
-      continue;
-    }
-    if (attempt < ATTEMPTS_MAX && currentManifest(files, folder).generation !== manifest.generation) continue;
-    const names = new Set(manifest.tables.map(tableName));
-    for (const name of files.list(target))
-      if (numberOf(name, 'table') !== undefined && !names.has(name)) files.remove(`${target}/${name}`);
+  try {
+    const manifest = copyHeld(files, folder, target);
     await files.syncFolder(target);
     await writeManifest(files, [target], manifest);
     await files.syncFolder(resolve(target, '..'));
@@ -146,63 +128,59 @@ async function copyStorage(files: FileLayer, folder: string, target: string): Pr
     if (findings.length > 0)
       throw new Fault('BACKUP_DAMAGED', `the copy ${target} does not read back: ${findings[0]!.what}`);
     return { manifest, tables, segments, bytes };
+  } catch (error) {
+    for (const name of files.list(target)) files.remove(`${target}/${name}`);
+    throw error;
   }
 }
 
-/** What another attempt would not change. */
-function isFullOrForbidden(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code !== undefined && code !== 'ENOENT' && !(error instanceof Fault);
+function copyHeld(files: FileLayer, folder: string, target: string): Manifest {
+  const held = holdFolder(files, folder);
+  try {
+    for (const number of held.manifest.tables) copyTable(held.files, folder, target, number);
+    copyLog(held.files, folder, target, held.manifest);
+    return held.manifest;
+  } catch (error) {
+    // What the disk says, such as that it is full, is not about the data.
+    throw (error as { code?: unknown }).code === undefined ? damaged(folder, error as Error) : error;
+  } finally {
+    held.close();
+  }
 }
 
+/** From the first copy in which it is whole. */
 function copyTable(files: FileLayer, folder: string, target: string, number: number): void {
   const name = tableName(number);
   const to = `${target}/${name}`;
   let last: string | undefined;
   for (const each of copiesOf(files, folder)) {
     if (!files.list(each).includes(name)) continue;
-    if (files.list(target).includes(name) && endsAlike(files, `${each}/${name}`, to)) return; // of an attempt before
     copyFile(files, `${each}/${name}`, to);
     const wrong = faultOf(files, to);
     if (wrong === undefined) return;
     last = `${each}/${name}: ${wrong.what}`;
-    files.remove(to);
   }
   throw new Error(last ?? `${folder}/${name} is missing`);
 }
 
-function endsAlike(files: FileLayer, one: string, other: string): boolean {
-  const [a, b] = [one, other].map((path) => {
-    const file = files.open(path);
-    try {
-      const bytes = Buffer.alloc(Math.min(file.size, 4096));
-      file.read(bytes, 0, bytes.length, file.size - bytes.length);
-      return { size: file.size, bytes };
-    } finally {
-      file.close();
-    }
-  });
-  return a!.size === b!.size && a!.bytes.equals(b!.bytes);
-}
-
 function copyLog(files: FileLayer, folder: string, target: string, manifest: Manifest): void {
-  for (const name of files.list(target)) if (numberOf(name, 'log') !== undefined) files.remove(`${target}/${name}`);
   const folders = copiesOf(files, folder);
   const numbers = liveSegments(files, folder, manifest);
   let sequence = manifest.sequence;
   for (const [index, number] of numbers.entries()) {
     const rest = numbers.slice(index);
     const survey = withCopies(files, folders, logName(number), (copies) => {
-      const found = surveyLog(copies);
+      const found = surveyLog(copies, index === 0 ? manifest.sequence : undefined);
       const fits = found.firstSequence >= 0 && (index === 0 || found.firstSequence === sequence);
       if (fits) writeSurveyed(files, copies, found, `${target}/${logName(number)}`);
       return { ...found, fits };
     });
     if (survey.fits) sequence = Math.max(sequence, survey.lastSequence);
-    if (survey.fits && survey.validBytes === survey.bytes) continue;
+    const base = index > 0 || !isBaseLost(survey, manifest.baseBytes);
+    if (survey.fits && base && survey.validBytes === survey.bytes) continue;
     // What cannot be read is the end that is being written just now, or was not acknowledged; or it is damage.
     const synced = syncedIn(files, folders, rest);
-    if (synced > sequence || (index === 0 && !survey.fits))
+    if (!base || synced > sequence)
       throw new Error(`${logName(number)} cannot be read at byte ${survey.fits ? survey.validBytes : 0}`);
     return;
   }

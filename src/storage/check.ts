@@ -6,9 +6,9 @@
  * process that was killed or a power cut leaves and the next start tidies up.
  */
 import type { FileLayer, OpenFile } from './files.js';
-import { readSegment, type SegmentReading } from './log-segment.js';
+import { readSegment, SEGMENT_HEAD_BYTES, type SegmentReading } from './log-segment.js';
 import { COPY_FOLDER, FORMAT_VERSION, logName, type Manifest, numberOf, readManifest, tableName } from './manifest.js';
-import { type Gap, surveyLog, surveyTable } from './salvage.js';
+import { type Gap, isBaseLost, surveyLog, surveyTable } from './salvage.js';
 import { Table } from './table.js';
 
 export interface Finding {
@@ -62,6 +62,8 @@ export function checkStorage(files: FileLayer, folder: string): CheckReport {
 /** How far the log of one folder can be read. */
 interface Chain {
   readonly lastSequence: number;
+  /** Whether the beginning of the first segment is there, with all that was carried over to it. */
+  readonly base: boolean;
   readonly stop: { readonly number: number; readonly offset: number | undefined; readonly what: string } | undefined;
 }
 
@@ -170,7 +172,11 @@ class Check {
         if (what === undefined) continue;
         const { gaps } = surveyTable([file]);
         for (const gap of gaps)
-          wrong.push({ path, offset: gap.offset, what: `it cannot be read from here to byte ${gap.end}` });
+          wrong.push({
+            path,
+            offset: gap.offset,
+            what: gap.offset === gap.end ? 'it ends here, too early' : `it cannot be read from here to byte ${gap.end}`,
+          });
         if (gaps.length === 0) wrong.push({ path, ...what });
       }
       if (wrong.length === 0) return;
@@ -192,10 +198,11 @@ class Check {
 
   private checkLog(numbers: readonly number[], manifest: Manifest | undefined): void {
     const chains = this.folders.map((folder) => this.chainOf(folder, numbers, manifest));
-    const last = this.folders.length === 1 ? chains[0]!.lastSequence : this.combined(numbers, manifest);
-    for (const [index, { lastSequence, stop }] of chains.entries()) {
+    const best = this.combined(numbers, manifest);
+    const whole = best.base && best.lastSequence >= this.synced;
+    for (const [index, { lastSequence, base, stop }] of chains.entries()) {
       const folder = this.folders[index]!;
-      const missing = lastSequence < this.synced;
+      const missing = !base || lastSequence < this.synced;
       if (!missing && stop === undefined) continue;
       const path = `${folder}/${logName(stop?.number ?? numbers.at(-1) ?? manifest?.logFrom ?? 1)}`;
       const what = stop?.what ?? 'its end is missing';
@@ -206,14 +213,23 @@ class Check {
           'as after a crash: no later frame knows it to have been on the disk; the next start cuts it off',
           stop.offset,
         );
-      else if (last >= this.synced && missing)
-        this.damage(path, stop?.offset, what, 'the other copy has it, and the next start with two copies replaces it');
+      else if (missing && whole)
+        this.damage(
+          path,
+          stop?.offset,
+          what,
+          this.folders.length > 1
+            ? 'the other copy has it, and the next start with two copies replaces it'
+            : 'nothing is lost: a repair writes it again',
+        );
+      else if (missing && !best.base)
+        this.damage(path, stop?.offset, what, 'what stood there was on the disk and is lost, with all that came after');
       else if (missing)
         this.damage(
           path,
           stop?.offset,
           what,
-          `operations ${last + 1} to ${this.synced}, or a part of them, were on the disk and cannot be read; what comes after them cannot be used`,
+          `operations ${best.lastSequence + 1} to ${this.synced}, or a part of them, were on the disk and cannot be read; what comes after them cannot be used`,
         );
       else this.damage(path, undefined, what, 'what stood in it is lost');
     }
@@ -222,6 +238,7 @@ class Check {
   private chainOf(folder: string, numbers: readonly number[], manifest: Manifest | undefined): Chain {
     const { files } = this;
     let lastSequence = manifest?.sequence ?? 0;
+    let base = true;
     let stop: Chain['stop'];
     const present = files.list(folder);
     const begun = manifest === undefined || manifest.generation > 0 || numbers.length > 0;
@@ -233,6 +250,12 @@ class Check {
       this.synced = Math.max(this.synced, reading.synced, reading.beyond?.synced ?? 0);
       if (stop !== undefined) continue;
       if (number === first && manifest === undefined) lastSequence = Math.max(0, reading.firstSequence);
+      if (number === first && manifest !== undefined && reading.firstSequence !== manifest.sequence) {
+        base = false;
+        const cut = reading.bytes < SEGMENT_HEAD_BYTES;
+        stop = { number, offset: 0, what: cut ? 'it ends before its head does' : 'its head is wrong' };
+        continue;
+      }
       if (number !== first && reading.firstSequence !== lastSequence) {
         const what =
           reading.firstSequence < 0
@@ -242,7 +265,11 @@ class Check {
         continue;
       }
       lastSequence = Math.max(lastSequence, reading.lastSequence);
-      if (reading.validBytes === reading.bytes) continue;
+      if (number === first && manifest !== undefined && reading.validBytes < manifest.baseBytes) base = false;
+      if (reading.validBytes === reading.bytes) {
+        if (!base) stop = { number, offset: reading.bytes, what: 'it ends here, too early' };
+        continue;
+      }
       const { beyond } = reading;
       const what =
         beyond === undefined
@@ -250,7 +277,7 @@ class Check {
           : `it cannot be read from here to byte ${beyond.offset}; at least ${beyond.frames} frames follow that can`;
       stop = { number, offset: reading.validBytes, what };
     }
-    return { lastSequence, stop };
+    return { lastSequence, base, stop };
   }
 
   private read(path: string): SegmentReading {
@@ -264,15 +291,18 @@ class Check {
   }
 
   /** The last operation that can be read when each frame is taken from any copy that has it. */
-  private combined(numbers: readonly number[], manifest: Manifest | undefined): number {
+  private combined(numbers: readonly number[], manifest: Manifest | undefined): Pick<Chain, 'lastSequence' | 'base'> {
     let last = manifest?.sequence ?? 0;
+    let base = true;
     for (const [index, number] of numbers.entries()) {
-      const survey = withCopies(this.files, this.folders, logName(number), surveyLog);
+      const expected = index === 0 ? manifest?.sequence : undefined;
+      const survey = withCopies(this.files, this.folders, logName(number), (copies) => surveyLog(copies, expected));
       if (index > 0 && survey.firstSequence !== last) break;
+      if (index === 0 && isBaseLost(survey, manifest?.baseBytes ?? 0)) base = false;
       last = Math.max(last, survey.lastSequence);
       if (survey.validBytes !== survey.bytes) break;
     }
-    return last;
+    return { lastSequence: last, base };
   }
 }
 

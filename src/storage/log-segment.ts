@@ -129,7 +129,8 @@ class Window {
   }
 }
 
-function readOperations(bytes: Buffer, start: number, end: number, sink: OperationSink): void {
+/** Hands the operations of a frame, which stand from `start` to `end`, to `sink`. */
+export function readOperations(bytes: Buffer, start: number, end: number, sink: OperationSink): void {
   let at = start;
   const varint = (): number => {
     let value = 0;

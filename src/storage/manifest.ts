@@ -24,12 +24,22 @@ export interface Manifest {
   readonly tables: readonly number[];
   /** The first log segment that the tables do not hold. */
   readonly logFrom: number;
-  /** The last operation that the tables hold. */
+  /** The last operation that the tables and the first `baseBytes` of segment `logFrom` hold. */
   readonly sequence: number;
+  /** What stands in segment `logFrom` up to there was carried over from segments that are gone. */
+  readonly baseBytes: number;
 }
 
 export function newManifest(): Manifest {
-  return { format: FORMAT_VERSION, identity: randomUUID(), generation: 0, tables: [], logFrom: 1, sequence: 0 };
+  return {
+    format: FORMAT_VERSION,
+    identity: randomUUID(),
+    generation: 0,
+    tables: [],
+    logFrom: 1,
+    sequence: 0,
+    baseBytes: 0,
+  };
 }
 
 export const logName = (number: number): string => `log-${String(number).padStart(8, '0')}`;

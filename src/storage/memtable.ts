@@ -89,6 +89,16 @@ export class MemTable {
     return this.count + this.fresh.length;
   }
 
+  /** Whether it holds at most so many entries, and bytes of keys and values. */
+  isWithin(entriesMax: number, bytesMax: number): boolean {
+    if (this.size > entriesMax) return false;
+    let bytes = 0;
+    for (const { keyStart, end } of this.fresh) bytes += end - keyStart;
+    for (const { slots } of this.buckets.values())
+      for (const [key, { start, end }] of slots) bytes += key.length + end - start;
+    return bytes <= bytesMax;
+  }
+
   /** Adds an entry whose key is not asked for soon, and begins with `kind`. */
   addFresh(slot: FreshSlot, kind: number): void {
     if (kind !== this.freshKind) {

@@ -5,7 +5,8 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileLayer, type OpenFile, realFiles } from './files.js';
 
-function refuse(): never {
+/** In the place of what would change a file. */
+export function refuse(): never {
   throw new Error('this view of the disk is for reading');
 }
 

@@ -258,6 +258,11 @@ async function replayLog(
       lastSequence = Math.max(lastSequence, reading.lastSequence);
       bytes += reading.validBytes;
     }
+    if (index === 0 && reading !== undefined && reading.validBytes < manifest.baseBytes)
+      throw damaged(
+        folder,
+        `${logName(number)} cannot be read at byte ${reading.validBytes}, where it holds what was carried over from earlier segments`,
+      );
     if (reading !== undefined && reading.validBytes === reading.bytes) continue;
     await cutAfter(files, folders, numbers.slice(index), reading, lastSequence, log);
     break;

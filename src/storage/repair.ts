@@ -23,7 +23,7 @@ import {
   tableName,
   writeManifest,
 } from './manifest.js';
-import { entriesOf, type Gap, type LogSurvey, surveyLog, surveyTable, writeSurveyed } from './salvage.js';
+import { entriesOf, type Gap, isBaseLost, type LogSurvey, surveyLog, surveyTable, writeSurveyed } from './salvage.js';
 import { writeTable } from './table.js';
 
 export interface Repaired {
@@ -61,10 +61,10 @@ class Repair {
     const read = folders.map((folder) => readManifest(files, folder));
     const found = newestOf(read) ?? this.recoverManifest();
     const tables = found.tables.filter((number) => this.repairTable(number));
-    this.repairLog(found);
+    const baseBytes = this.repairLog(found);
     for (const folder of folders) await files.syncFolder(folder);
-    const changed = tables.length < found.tables.length;
-    const manifest = changed ? { ...found, tables, generation: found.generation + 1 } : found;
+    const changed = tables.length < found.tables.length || baseBytes !== found.baseBytes;
+    const manifest = changed ? { ...found, tables, baseBytes, generation: found.generation + 1 } : found;
     for (const [index, folder] of folders.entries()) {
       const own = read[index];
       if (!changed && typeof own === 'object' && own.generation === manifest.generation) continue;
@@ -101,12 +101,14 @@ class Repair {
       `made up from the files that are there: tables ${tables.join(', ') || 'none'} in the order of their numbers, the log from ${logName(logFrom)} on; the broker has a new identity`,
       true,
     );
-    return { format: FORMAT_VERSION, identity: randomUUID(), generation: 1, tables, logFrom, sequence };
+    return { format: FORMAT_VERSION, identity: randomUUID(), generation: 1, tables, logFrom, sequence, baseBytes: 0 };
   }
 
   /** The longest row of segments up to the last one in which each begins where the one before ends. */
   private liveLog(logs: readonly number[], lastTable: number): { logFrom: number; sequence: number } {
-    const surveys = logs.map((number) => withCopies(this.files, this.folders, logName(number), surveyLog));
+    const surveys = logs.map((number) =>
+      withCopies(this.files, this.folders, logName(number), (copies) => surveyLog(copies)),
+    );
     let first = logs.length - 1;
     for (; first > 0; first--) {
       const before = surveys[first - 1]!;
@@ -169,7 +171,8 @@ class Repair {
 
   // ---- log ----
 
-  private repairLog(manifest: Manifest): void {
+  /** Returns how much of what was carried over to the first segment is left. */
+  private repairLog(manifest: Manifest): number {
     const { files, folders } = this;
     const present = new Set(folders.flatMap((folder) => files.list(folder).map((name) => numberOf(name, 'log') ?? 0)));
     const numbers = [...present].filter((number) => number >= manifest.logFrom && number > 0).sort((a, b) => a - b);
@@ -179,26 +182,27 @@ class Repair {
         this.tell(`${folders[0]}/${logName(manifest.logFrom)}`, 'missing: what stood in it is lost', true);
       this.cutAway(numbers);
       this.createEmpty(manifest.logFrom, last);
-      return;
+      return 0;
     }
     for (const [index, number] of numbers.entries()) {
-      const survey = withCopies(files, folders, logName(number), surveyLog);
+      const expected = index === 0 ? manifest.sequence : undefined; // which the manifest knows
+      const survey = withCopies(files, folders, logName(number), (copies) => surveyLog(copies, expected));
       const fits = survey.firstSequence >= 0 && (index === 0 || survey.firstSequence === last);
-      const whole = fits && survey.validBytes === survey.bytes;
+      const baseLost = index === 0 && isBaseLost(survey, manifest.baseBytes);
+      const whole = fits && !baseLost && survey.validBytes === survey.bytes;
       if (whole) this.alignCopies(number, survey);
       if (!whole) {
         const at = fits ? survey.validBytes : 0;
         const rest = numbers.slice(index + 1);
         const end = fits ? survey.lastSequence : last;
         const synced = syncedIn(files, folders, [number, ...rest]);
-        const consequence =
-          synced > end
-            ? `operations ${end + 1} to ${synced}, or a part of them, are lost`
-            : 'nothing that the log knows to have been on the disk stood there';
+        let consequence = 'nothing that the log knows to have been on the disk stood there';
+        if (baseLost) consequence = 'what stood there was on the disk and is lost, with all that came after';
+        else if (synced > end) consequence = `operations ${end + 1} to ${synced}, or a part of them, are lost`;
         this.tell(
           `${folders[0]}/${logName(number)}`,
           `cut off at byte ${at}${rest.length > 0 ? `, and ${rest.map(logName).join(', ')} as a whole` : ''}: ${consequence}; what was cut off is kept in files named .cut`,
-          synced > end,
+          baseLost || synced > end,
         );
         if (fits) {
           for (const folder of folders)
@@ -208,10 +212,11 @@ class Repair {
         } else this.cutAway([number]);
         this.cutAway(rest);
         if (!fits && index === 0) this.createEmpty(number, last); // the manifest names it
-        return;
+        return baseLost ? at : manifest.baseBytes;
       }
       last = survey.lastSequence;
     }
+    return manifest.baseBytes;
   }
 
   /** Every copy has the whole frames of all of them, and nothing after. */
@@ -223,10 +228,12 @@ class Repair {
         const path = `${folder}/${name}`;
         const own = copies[paths.indexOf(path)];
         const alone = own && surveyLog([own]);
-        if (alone?.validBytes === survey.validBytes && alone.bytes === survey.validBytes) continue;
+        const right = alone?.firstSequence === survey.firstSequence && alone.validBytes === survey.validBytes;
+        if (right && alone.bytes === survey.validBytes) continue;
         writeSurveyed(files, copies, survey, `${path}.new`);
         files.rename(`${path}.new`, path);
-        if (alone?.validBytes !== survey.validBytes) this.tell(path, 'completed from the other copy', false);
+        if (right) continue; // but for a torn end
+        this.tell(path, folders.length > 1 ? 'completed from the other copy' : 'its head is written again', false);
       }
     });
   }

@@ -29,7 +29,7 @@ export interface Block {
   readonly lastKey: string;
 }
 
-/** A part of a table in which nothing can be read in any copy. */
+/** A part of a table in which nothing can be read in any copy; of no length where a table that is cut off ends. */
 export interface Gap {
   readonly offset: number;
   readonly end: number;
@@ -54,9 +54,13 @@ export function surveyTable(copies: readonly OpenFile[]): TableSurvey {
   const blocks: Block[] = [];
   const gaps: { offset: number; end: number; after: string | undefined; next: number }[] = [];
   let at = TABLE_HEAD_BYTES;
+  let endSeen = footer !== undefined;
   while (at < blocksEnd) {
     const found = blockAt(copies, at, blocksEnd, blocks.at(-1)?.lastKey);
-    if (found === 'index') break;
+    if (found === 'index') {
+      endSeen = true;
+      break;
+    }
     if (found !== undefined) {
       blocks.push(found);
       at = found.end;
@@ -66,6 +70,9 @@ export function surveyTable(copies: readonly OpenFile[]): TableSurvey {
     gaps.push({ offset: at, end: next, after: blocks.at(-1)?.lastKey, next: blocks.length });
     at = next;
   }
+  // Cut off, perhaps just where a block ends.
+  if (!endSeen)
+    gaps.push({ offset: Math.min(at, size), end: size, after: blocks.at(-1)?.lastKey, next: blocks.length });
   const joined: Gap[] = [];
   for (const { offset, end, after, next } of gaps) {
     const before = blocks[next]?.firstKey;
@@ -213,6 +220,8 @@ export interface LogPart {
 export interface LogSurvey {
   /** -1 when the head is whole in no copy. */
   readonly firstSequence: number;
+  /** Whether every copy has another head: what cannot be read was damaged, not torn by a crash. */
+  readonly headWrong: boolean;
   readonly lastSequence: number;
   /** Up to here frames are whole in one copy or another. */
   readonly validBytes: number;
@@ -221,14 +230,28 @@ export interface LogSurvey {
   readonly parts: readonly LogPart[];
 }
 
-/** Looks at all copies of a log segment. */
-export function surveyLog(copies: readonly OpenFile[]): LogSurvey {
+/**
+ * Looks at all copies of a log segment. `expected` is the sequence that its head must have, where that is known; otherwise that
+ * head counts which most frames follow: heads have no checksum.
+ */
+export function surveyLog(copies: readonly OpenFile[], expected?: number): LogSurvey {
   const bytes = Math.max(0, ...copies.map((file) => file.size));
-  const head = copies.map(headSequence).find((sequence) => sequence >= 0);
-  if (head === undefined) return { firstSequence: -1, lastSequence: -1, validBytes: 0, bytes, parts: [] };
+  const known = expected !== undefined && bytes >= SEGMENT_HEAD_BYTES;
+  const found = copies.map(headSequence).filter((head) => head >= 0);
+  const heads = known ? [expected] : found;
+  const headWrong = expected === undefined ? found.length === 0 : !found.includes(expected);
+  let best: LogSurvey = { firstSequence: -1, headWrong, lastSequence: -1, validBytes: 0, bytes, parts: [] };
+  for (const head of new Set(heads)) {
+    const survey = surveyFrames(copies, head, bytes);
+    if (survey.validBytes > best.validBytes) best = { ...survey, headWrong };
+  }
+  return best;
+}
+
+function surveyFrames(copies: readonly OpenFile[], firstSequence: number, bytes: number): Omit<LogSurvey, 'headWrong'> {
   const parts: { copy: number; start: number; end: number }[] = [];
   let at = SEGMENT_HEAD_BYTES;
-  let lastSequence = head;
+  let lastSequence = firstSequence;
   for (;;) {
     const current = parts.at(-1);
     const order = [...copies.keys()].sort((a, b) => Number(b === current?.copy) - Number(a === current?.copy));
@@ -243,7 +266,12 @@ export function surveyLog(copies: readonly OpenFile[]): LogSurvey {
     at = frame.end;
     lastSequence = frame.sequence;
   }
-  return { firstSequence: head, lastSequence, validBytes: at, bytes, parts };
+  return { firstSequence, lastSequence, validBytes: at, bytes, parts };
+}
+
+/** Whether something is missing of a first segment that was on the disk for certain, and not only the end that a crash tears. */
+export function isBaseLost({ firstSequence, headWrong, validBytes, bytes }: LogSurvey, baseBytes: number): boolean {
+  return firstSequence < 0 || (headWrong && validBytes !== bytes) || validBytes < baseBytes;
 }
 
 /** Writes what was found whole to a new segment at `path`, and syncs it. */

@@ -1,17 +1,19 @@
 /**
  * What a data folder holds at one moment, also while a broker writes to it: nothing is locked and nothing is changed.
  *
- * A broker removes files when they are not needed any more, but never before a manifest without them is in place: when a file
- * is gone, the manifest is read again. Of the log counts what is whole.
+ * A broker removes files when they are not needed any more, and appends to the last log segment. Who holds a file open is not
+ * concerned: what was removed stays readable until it is closed, and of what is appended the beginning counts. So all files
+ * are opened first, which takes no time, and read at leisure. Of the log counts what is whole.
  */
 import { Fault } from '../base/index.js';
 import { copiesOf, newestOf } from './check.js';
 import type { Entry } from './entry.js';
-import type { FileLayer } from './files.js';
+import type { FileLayer, OpenFile } from './files.js';
 import { readSegment } from './log-segment.js';
 import { logName, type Manifest, numberOf, readManifest, tableName } from './manifest.js';
 import { MemTable } from './memtable.js';
 import { mergeEntries } from './merge.js';
+import { refuse } from './read-only-files.js';
 import { replayInto } from './replay.js';
 import { Table, type TableFigures } from './table.js';
 
@@ -29,27 +31,120 @@ export interface Snapshot {
 }
 
 /**
- * Opens the files, hands them to `work`, and closes them.
+ * Opens the files, hands what they hold to `work`, and closes them.
  * Errors  `Fault` STORAGE_DAMAGED when something cannot be read; those of `node:fs`.
  */
 export function withSnapshot<Result>(files: FileLayer, folder: string, work: (snapshot: Snapshot) => Result): Result {
+  const held = holdFolder(files, folder);
+  const tables: Table[] = [];
+  try {
+    let snapshot: Snapshot;
+    try {
+      for (const number of held.manifest.tables) tables.push(Table.open(held.files, `${folder}/${tableName(number)}`));
+      snapshot = read(held, folder, tables);
+    } catch (error) {
+      throw damaged(folder, error as Error);
+    }
+    return work(snapshot);
+  } finally {
+    for (const table of tables) table.close();
+    held.close();
+  }
+}
+
+export interface HeldFolder {
+  readonly manifest: Manifest;
+  /** In this view the folder and its copy have the live files of that moment, and no others; all else is as it is. */
+  readonly files: FileLayer;
+  close(): void;
+}
+
+/**
+ * Opens all live files of a folder, so that they can be read as they are now until `close`.
+ * Errors  `Fault` STORAGE_DAMAGED when no manifest can be read; those of `node:fs`.
+ */
+export function holdFolder(files: FileLayer, folder: string): HeldFolder {
   for (let attempt = 1; ; attempt++) {
     const manifest = currentManifest(files, folder);
-    const tables: Table[] = [];
+    const held = new Map<string, OpenFile>();
+    const close = (): void => {
+      for (const file of held.values()) file.close();
+    };
     try {
-      let snapshot: Snapshot;
-      try {
-        for (const number of manifest.tables) tables.push(Table.open(files, `${folder}/${tableName(number)}`));
-        snapshot = read(files, folder, manifest, tables);
-      } catch (error) {
-        if (attempt < ATTEMPTS_MAX && currentManifest(files, folder).generation !== manifest.generation) continue;
-        throw damaged(folder, error as Error);
-      }
-      return work(snapshot);
-    } finally {
-      for (const table of tables) table.close();
+      for (const path of livePaths(files, folder, manifest)) hold(files, path, held);
+      // No file that a manifest names is removed before the next manifest is in place.
+      if (attempt === ATTEMPTS_MAX || currentManifest(files, folder).generation === manifest.generation)
+        return { manifest, files: viewOf(files, copiesOf(files, folder), held), close };
+    } catch (error) {
+      close();
+      throw error;
     }
+    close();
   }
+}
+
+/**
+ * Tables, then the log segments from the last one back: one that is there is not the end of the log any more when the one
+ * before it is opened, so that one is complete.
+ */
+function livePaths(files: FileLayer, folder: string, manifest: Manifest): string[] {
+  const tables: string[] = [];
+  const segments: [number, string][] = [];
+  for (const each of copiesOf(files, folder))
+    for (const name of files.list(each)) {
+      const table = numberOf(name, 'table');
+      const segment = numberOf(name, 'log');
+      if (table !== undefined && manifest.tables.includes(table)) tables.push(`${each}/${name}`);
+      if (segment !== undefined && segment >= manifest.logFrom) segments.push([segment, `${each}/${name}`]);
+    }
+  segments.sort(([a], [b]) => b - a);
+  return [...tables, ...segments.map(([, path]) => path)];
+}
+
+function hold(files: FileLayer, path: string, held: Map<string, OpenFile>): void {
+  try {
+    held.set(path, files.open(path));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+function viewOf(files: FileLayer, folders: readonly string[], held: ReadonlyMap<string, OpenFile>): FileLayer {
+  const sizes = new Map([...held].map(([path, { size }]) => [path, size]));
+  const names = new Map(
+    folders.map((folder) => [
+      folder,
+      files.list(folder).filter((name) => name === 'manifest' || held.has(`${folder}/${name}`)),
+    ]),
+  );
+  return {
+    ...files,
+    list: (folder) => names.get(folder) ?? files.list(folder),
+    open(path) {
+      const file = held.get(path);
+      return file === undefined ? files.open(path) : new HeldFile(file, sizes.get(path)!);
+    },
+  };
+}
+
+/** A file as large as it was. */
+class HeldFile implements OpenFile {
+  readonly append = refuse;
+  readonly truncate = refuse;
+  readonly sync = refuse;
+  readonly syncNow = refuse;
+
+  constructor(
+    private readonly file: OpenFile,
+    readonly size: number,
+  ) {}
+
+  read(into: Uint8Array, offset: number, length: number, position: number): number {
+    return this.file.read(into, offset, Math.max(0, Math.min(length, this.size - position)), position);
+  }
+
+  /** Who holds it closes it. */
+  close(): void {}
 }
 
 /** The manifest of a folder that may be in use. Errors: `Fault` STORAGE_DAMAGED. */
@@ -67,7 +162,7 @@ export function damaged(folder: string, cause: Error): Fault {
   );
 }
 
-function read(files: FileLayer, folder: string, manifest: Manifest, tables: readonly Table[]): Snapshot {
+function read({ files, manifest }: HeldFolder, folder: string, tables: readonly Table[]): Snapshot {
   const memtable = new MemTable();
   const segments: { name: string; bytes: number }[] = [];
   let sequence = manifest.sequence;
@@ -104,9 +199,8 @@ function read(files: FileLayer, folder: string, manifest: Manifest, tables: read
 
 /** Numbers of the log segments that are not in the tables, of any copy. Errors: when the first one is missing. */
 export function liveSegments(files: FileLayer, folder: string, manifest: Manifest): number[] {
-  const numbers = files
-    .list(folder)
-    .map((name) => numberOf(name, 'log') ?? 0)
+  const present = copiesOf(files, folder).flatMap((each) => files.list(each).map((name) => numberOf(name, 'log') ?? 0));
+  const numbers = [...new Set(present)]
     .filter((number) => number >= manifest.logFrom && number > 0)
     .sort((a, b) => a - b);
   if (numbers[0] !== manifest.logFrom && (manifest.generation > 0 || numbers.length > 0))

@@ -74,6 +74,92 @@ describe('values', () => {
   });
 });
 
+describe('what is left at the end of a segment', () => {
+  const few = async (files: SimulatedFiles, mode: DurabilityMode): Promise<Store> => {
+    const store = await open(files, mode, { segmentBytes: 20_000 });
+    for (const key of ['a', 'b']) store.put(key, Buffer.from(`kept ${key}`));
+    store.put('gone', Buffer.from('x'));
+    store.remove('gone');
+    for (let count = 0; count < 1000; count++) {
+      store.put(`Qaaaa${count}`, Buffer.alloc(100), undefined, true);
+      store.commit();
+      store.remove(`Qaaaa${count}`);
+      store.commit();
+      await new Promise(setImmediate);
+    }
+    return store;
+  };
+
+  it('is carried over when it is little: no table, no growth', async () => {
+    for (const mode of ['buffered', 'faultTolerant'] as const) {
+      const files = new SimulatedFiles();
+      const store = await few(files, mode);
+      assert.equal(store.tableCount, 0);
+      assert.ok(files.list('data').filter((name) => name.startsWith('log')).length <= 3);
+      assert.ok(store.logBytes < 60_000, `${store.logBytes} bytes`);
+      const again = await open(files.kill(), mode);
+      assert.deepEqual(
+        contentsOf(again),
+        new Map([
+          ['a', 'kept a'],
+          ['b', 'kept b'],
+        ]),
+      );
+      await again.close();
+    }
+  });
+
+  it('is missed when it was damaged, though no later frame proves that it was there', async () => {
+    const files = new SimulatedFiles();
+    await few(files, 'buffered');
+    const after = files.kill();
+    const [first] = after
+      .list('data')
+      .filter((name) => name.startsWith('log'))
+      .sort();
+    after.truncate(`data/${first}`, 60);
+    for (const name of after.list('data').filter((each) => each.startsWith('log') && each !== first))
+      after.removeFile(`data/${name}`);
+    await assert.rejects(open(after), { code: 'STORAGE_DAMAGED', message: /carried over/ });
+  });
+});
+
+describe('after a failure', () => {
+  it('what is removed while all is written anew stays removed', async () => {
+    const files = new SimulatedFiles();
+    const store = await open(files);
+    for (const key of ['Qaaaa1', 'Qaaaa2']) store.put(key, Buffer.from(key), undefined, true);
+    store.commit();
+    files.readOnly = true;
+    store.put('Qaaaa3', Buffer.from('3'), undefined, true);
+    store.commit();
+    assert.ok(store.failed);
+    files.delaySync = true;
+    files.readOnly = false;
+    while (files.syncsWaiting === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const key of ['Qaaaa1', 'Qaaaa3']) store.remove(key);
+    store.commit();
+    store.put('Qaaaa4', Buffer.from('4'), undefined, true);
+    store.commit();
+    store.remove('Qaaaa4');
+    store.put('Qaaaa5', Buffer.from('5'), undefined, true);
+    store.commit();
+    files.delaySync = false;
+    files.releaseSyncs();
+    await until(() => store.failed === undefined);
+    await until(() => store.synced === store.sequence);
+    const again = await open(files.kill());
+    assert.deepEqual(
+      contentsOf(again),
+      new Map([
+        ['Qaaaa2', 'Qaaaa2'],
+        ['Qaaaa5', '5'],
+      ]),
+    );
+    await again.close();
+  });
+});
+
 describe('a scan', () => {
   it('sees memory, what is becoming a table, and tables as one', async () => {
     const files = new SimulatedFiles();

@@ -4,7 +4,8 @@
  *   put / remove ──▶ frame of this turn ──commit──▶ log segment ──sync──▶ on the disk
  *        └────────▶ memtable                  │ segment full
  *                                             ▼
- *                      memtable frozen ──▶ table file; its segments are removed; tables of like size become one
+ *            little left in the memtable: into the next segment with it, and the former are removed
+ *            else: memtable frozen ──▶ table file; its segments are removed; tables of like size become one
  *
  * Invariants: what is in the memtables is in the segments from `manifest.logFrom` on, or not written yet; a key's newest
  * version is the first found in memtable, frozen memtable, tables from new to old. Sequences count operations; `written` and
@@ -13,12 +14,13 @@
  * After a write or a sync has failed nothing moves the watermarks until all that is in memory stands in a new segment that was
  * read back: a failed sync may have thrown away pages that look written.
  */
-import { copyBytes, Fault, type Logger } from '../base/index.js';
+import { Fault, type Logger } from '../base/index.js';
 import type { Entry } from './entry.js';
 import type { FileLayer, OpenFile } from './files.js';
 import {
   FRAME_HEAD_BYTES,
   OperationKind,
+  readOperations,
   readSegment,
   SEGMENT_HEAD_BYTES,
   sealFrame,
@@ -33,6 +35,7 @@ import { FreshSlot, MemTable, successor } from './memtable.js';
 import { mergeEntries } from './merge.js';
 import type { DurabilityMode } from './mode.js';
 import { recover } from './recovery.js';
+import { replayInto } from './replay.js';
 import { BlockCache, Table, type TableFigures } from './table.js';
 import { choose } from './tiers.js';
 
@@ -46,6 +49,8 @@ export interface StoreOptions {
   readonly twoCopies?: boolean;
   /** A segment ends when it is larger, bytes. */
   readonly segmentBytes?: number;
+  /** At the end of a segment, what is left of it is carried over to the next when it is not more, bytes. */
+  readonly carriedBytesMax?: number;
   /** Keys that begin with it sum up others: where everything is written anew, they come last. */
   readonly summaryPrefix?: string;
   /** Does maintenance in this thread: for simulated disks. */
@@ -57,6 +62,10 @@ export interface StoreOptions {
 }
 
 const SEGMENT_BYTES = 16_777_216;
+/** Not more entries are carried over to the next segment: it is done within a turn. */
+const CARRIED_ENTRIES_MAX = 8192;
+/** By default, of the bytes of a segment. */
+const CARRIED_PART = 1 / 16;
 const CHUNK_BYTES = 262_144;
 /** A chunk with less left is not used for another frame. */
 const CHUNK_REST_BYTES = 4096;
@@ -94,6 +103,7 @@ export class Store {
 
   private readonly folders: readonly string[];
   private readonly segmentBytes: number;
+  private readonly carriedBytesMax: number;
   private memtable = new MemTable();
   private frozen: MemTable | undefined;
   private tables: Table[] = [];
@@ -115,6 +125,8 @@ export class Store {
   private maintaining: Promise<void> | undefined;
   private merging: Promise<void> | undefined;
   private mending: Promise<void> | undefined;
+  /** What came since `mend` began to write down what is in memory. */
+  private meanwhile: { readonly frames: Buffer[]; sequence: number } | undefined;
   private manifestChange: Promise<void> = Promise.resolve();
   private retry: NodeJS.Timeout | undefined;
   private backgroundSync: NodeJS.Timeout | undefined;
@@ -126,6 +138,7 @@ export class Store {
     const two = mode === 'faultTolerant' || twoCopies === true;
     this.folders = mode === 'memory' ? [] : two ? [folder, `${folder}/${COPY_FOLDER}`] : [folder];
     this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.carriedBytesMax = options.carriedBytesMax ?? this.segmentBytes * CARRIED_PART;
   }
 
   /** A new store, opened. */
@@ -222,8 +235,8 @@ export class Store {
     const { chunk } = this;
     chunk[at++] = OperationKind.Remove;
     at = writeVarint(chunk, at, keyLength);
-    copyBytes(buffer, slot.keyStart, slot.keyEnd, chunk, at);
-    this.used = at + keyLength;
+    for (let from = slot.keyStart; from < slot.keyEnd; from++) chunk[at++] = buffer[from]!;
+    this.used = at;
     this.memtable.dropFresh(slot);
     this.count(this.asksSync(level));
   }
@@ -306,7 +319,12 @@ export class Store {
     const end = this.used;
     this.used = 0;
     if (this.segment === undefined) {
-      // Memory, or failed: the values are in the memtable, and that is all there is.
+      // Memory, or failed: the values are in the memtable; a new segment may be on its way.
+      if (this.meanwhile !== undefined) {
+        sealFrame(this.chunk, this.frameStart, end, this.sequence, 0);
+        this.meanwhile.frames.push(this.chunk.subarray(this.frameStart, end));
+        this.meanwhile.sequence = this.sequence;
+      }
       this.frameStart = end;
       if (!this.persistent) {
         this.written = this.sequence;
@@ -430,29 +448,33 @@ export class Store {
       this.commit(); // whatever stands in the open frame is in the memtable too
       const upTo = this.sequence;
       segment = this.createSegment(this.nextNumber++, upTo);
-      for (const frame of this.dumpFrames(upTo)) for (const file of segment.files) file.append(frame);
-      const expected = this.memtable.size;
+      this.meanwhile = { frames: [], sequence: upTo };
+      let expected = 0;
+      for (const frame of this.dumpFrames(upTo)) {
+        for (const file of segment.files) file.append(frame);
+        readOperations(frame, FRAME_HEAD_BYTES, frame.length, () => expected++);
+      }
       await Promise.all(segment.files.map((file) => file.sync()));
       for (const each of this.folders) await files.syncFolder(each);
       if (this.closed) throw new Error('the store is closed');
       for (const file of segment.files) {
         let found = 0;
         const reading = readSegment(file, () => found++);
-        if (reading.validBytes !== file.size || found < expected)
+        if (reading.validBytes !== file.size || found !== expected)
           throw new Error(`${logName(segment.number)} reads back otherwise than it was written`);
       }
       const former = this.manifest.logFrom;
       const { number } = segment;
       named = true;
-      await this.replaceManifest(() => ({ logFrom: number, sequence: upTo }));
+      const baseBytes = segment.files[0]!.size;
+      await this.replaceManifest(() => ({ logFrom: number, sequence: upTo, baseBytes }));
       for (const each of this.unsynced.splice(0)) close(each);
       this.segment = segment;
       this.written = upTo;
       this.synced = upTo;
       this.failed = undefined;
       this.removeSegments(former, segment.number);
-      // What came while the dump was written stands in memory alone: into the next frame with it.
-      if (this.sequence > upTo) this.putAgain();
+      this.appendMeanwhile();
       log.warning('storage.recovered', `Storage in ${folder} can be written again; everything is stored.`);
       this.onHealth(undefined);
     } catch (error) {
@@ -462,11 +484,12 @@ export class Store {
         // A manifest that names it may be on the disk, however its writing ended.
         if (!named) for (const each of this.folders) remove(files, `${each}/${logName(segment.number)}`);
       }
+      this.meanwhile = undefined;
       this.tryLater();
     }
   }
 
-  /** Everything in the memtable as frames. */
+  /** Everything in the memtable that is needed beside the tables, as frames. */
   private *dumpFrames(sequence: number): Generator<Buffer> {
     let parts: Buffer[] = [];
     let bytes = 0;
@@ -485,9 +508,12 @@ export class Store {
       yield* memtable.scan(successor(summaryPrefix), undefined);
       yield* memtable.scan(summaryPrefix, successor(summaryPrefix));
     };
+    const nothingOlder = this.tables.length === 0 && this.frozen === undefined;
     for (const { key, value } of entries()) {
+      if (value === undefined && nothingOlder) continue;
       const head = Buffer.allocUnsafe(22 + key.length);
-      head[0] = value === undefined ? OperationKind.Remove : OperationKind.Put;
+      if (value === undefined) head[0] = OperationKind.Remove;
+      else head[0] = memtable.find(key)!.fresh ? OperationKind.PutFresh : OperationKind.Put;
       let at = writeVarint(head, 1, key.length);
       at += head.write(key, at, 'latin1');
       if (value !== undefined) at = writeVarint(head, at, value.length);
@@ -499,18 +525,18 @@ export class Store {
     if (parts.length > 0) yield frame();
   }
 
-  /** What came between the writing of a dump and its end, by writing everything once more. */
-  private putAgain(): void {
-    this.beforeRotation();
-    for (const frame of this.dumpFrames(this.sequence)) {
-      try {
-        for (const file of this.segment!.files) file.append(frame);
-      } catch (error) {
-        this.fail(error as Error);
-        return;
-      }
+  /** The segment holds all that was in memory when it began: what came since follows. */
+  private appendMeanwhile(): void {
+    const { frames, sequence } = this.meanwhile!;
+    this.meanwhile = undefined;
+    if (frames.length === 0) return;
+    try {
+      for (const frame of frames) for (const file of this.segment!.files) file.append(frame);
+    } catch (error) {
+      this.fail(error as Error);
+      return;
     }
-    this.written = this.sequence;
+    this.written = sequence;
     this.startSync();
   }
 
@@ -572,6 +598,7 @@ export class Store {
     }
     this.unsynced.push(former);
     this.segment = next;
+    if (this.memtable.isWithin(CARRIED_ENTRIES_MAX, this.carriedBytesMax)) return this.carryOver(next);
     this.startSync();
     this.memtable.settle();
     this.frozen = this.memtable;
@@ -579,6 +606,39 @@ export class Store {
     this.maintaining = this.flushFrozen(former.number, next.number, this.sequence).finally(() => {
       this.maintaining = undefined;
     });
+  }
+
+  /** Writes what is in the memtable to the segment that begins. */
+  private carryOver(next: Segment): void {
+    const carried = new MemTable();
+    const put = replayInto(carried);
+    try {
+      for (const frame of this.dumpFrames(this.sequence)) {
+        for (const file of next.files) file.append(frame);
+        readOperations(frame, FRAME_HEAD_BYTES, frame.length, put);
+      }
+    } catch (error) {
+      return this.fail(error as Error);
+    }
+    this.memtable = carried; // whose values stand together, and hold no chunk of the former segment
+    this.maintaining = this.leaveBehind(next.number, this.sequence, next.files[0]!.size).finally(() => {
+      this.maintaining = undefined;
+    });
+  }
+
+  /** The segments before `segment` are not needed once what it begins with is on the disk. */
+  private async leaveBehind(segment: number, upTo: number, baseBytes: number): Promise<void> {
+    try {
+      await this.syncing; // which may not have seen this segment
+      this.startSync();
+      await this.syncing;
+      if (this.failed) return;
+      const former = this.manifest.logFrom;
+      await this.replaceManifest(() => ({ logFrom: segment, sequence: upTo, baseBytes }));
+      this.removeSegments(former, segment);
+    } catch (error) {
+      this.fail(error as Error);
+    }
   }
 
   private async flushFrozen(lastSegment: number, nextSegment: number, upTo: number): Promise<void> {
@@ -605,6 +665,7 @@ export class Store {
         tables: [...tables, ...added],
         logFrom: nextSegment,
         sequence: upTo,
+        baseBytes: 0,
       }));
       if (table) this.tables.push(table);
       this.frozen = undefined;

@@ -36,7 +36,8 @@ async function makeFolder(seed: number, mode: DurabilityMode): Promise<Folder> {
   const files = new SimulatedFiles();
   let model: Model = new Map();
   for (let opening = 0; opening < 2; opening++) {
-    const store = await Store.open(options(files, mode));
+    const carriedBytesMax = seed % 2 === 0 ? 0 : 2500;
+    const store = await Store.open({ ...options(files, mode), carriedBytesMax });
     const run = new StoreRun(store, random, 5000);
     for (let turn = 0; turn < 20 + 20 * (seed % 3); turn++) {
       run.turn();

@@ -31,6 +31,7 @@ class Lives {
   private files = new SimulatedFiles();
   private readonly random: Random;
   private readonly segmentBytes: number;
+  private readonly carriedBytesMax: number;
   /** The states that may be found: of `frames`, those from `floor` on. */
   private frames: readonly Frame[] = [{ sequence: 0, model: new Map() }];
   private floor = 0;
@@ -43,6 +44,7 @@ class Lives {
   ) {
     this.random = new Random(seed);
     this.segmentBytes = this.random.pick([500, 1500, 5000]);
+    this.carriedBytesMax = this.random.pick([0, this.segmentBytes / 2, this.segmentBytes]);
   }
 
   async run(): Promise<void> {
@@ -62,12 +64,20 @@ class Lives {
 
   /** The store, after a look at what it holds; undefined when the power went first. */
   private async open(): Promise<Store | undefined> {
-    const { files, segmentBytes } = this;
+    const { files, segmentBytes, carriedBytesMax } = this;
     const mode = this.random.pick(this.modes);
     let store: Store | undefined;
     let found: Model;
     try {
-      store = await Store.open({ folder: 'data', files, mode, log: recordingLogger(), segmentBytes, inline: true });
+      store = await Store.open({
+        folder: 'data',
+        files,
+        mode,
+        log: recordingLogger(),
+        segmentBytes,
+        carriedBytesMax,
+        inline: true,
+      });
       found = contentsOf(store);
     } catch (error) {
       if (!(error instanceof PowerCut)) throw error;
