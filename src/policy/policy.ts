@@ -1,8 +1,9 @@
 /**
  * The seam that decides what a client may do: one verdict per question, nothing else.
  *
- * `connection` asks; the built-in policy, or the one an embedding program hands in, answers. A verdict on a publish or a
- * subscription comes at once, since it stands on the publish path; authentication may take its time.
+ * `connection` asks; the built-in policy, or the one an embedding program hands in, answers. Every verdict may take its time: the packets
+ * of that client wait for it, nobody else does. One on a publish stands on the publish path, so whoever answers keeps what it can answer
+ * at once.
  */
 import type { ConnackReasonCode, ProtocolVersion, PubackReasonCode, QoS, SubackReasonCode } from '../protocol/index.js';
 
@@ -15,6 +16,44 @@ export interface Client {
   readonly listener: string;
   /** Address of the peer; empty for a Unix socket. */
   readonly address: string;
+  /** What the client showed in the TLS handshake, verified. */
+  readonly certificate?: ClientCertificate;
+  /** The identity of its pre-shared key. */
+  readonly pskIdentity?: string;
+  /** Cookies of the WebSocket upgrade, by name. */
+  readonly cookies?: Readonly<Record<string, string>>;
+  /** What authentication found out. */
+  readonly identity?: Identity;
+}
+
+/** The certificate of a client, in the forms in which rules and data sources name certificates. */
+export interface ClientCertificate {
+  /** Distinguished names as RFC 4514 writes them. */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly commonName: string | undefined;
+  /** hexadecimal, upper case, without leading zeros */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate, hexadecimal, lower case, without separators */
+  readonly thumbprint: string;
+  /** milliseconds since the Unix epoch */
+  readonly notAfterMs: number;
+  /** Whether its chain leads to a trusted authority; a listener may accept one that does not. */
+  readonly trusted: boolean;
+  readonly der: Buffer;
+}
+
+export interface Identity {
+  /** The user from now on: a certificate or a token may name another than CONNECT. */
+  readonly username: string | undefined;
+  readonly roles: readonly string[];
+  readonly groups: readonly string[];
+  /** Ends the connection then, milliseconds since the Unix epoch. */
+  readonly expiresAtMs?: number;
+  /** Of the source that admitted the client, for rules that name them: `%{name}`. */
+  readonly attributes: Readonly<Record<string, string>>;
+  /** Rules of the source that admitted the client, such as the claims of its token. */
+  readonly rules?: readonly unknown[];
 }
 
 export interface ConnectRequest extends Client {
@@ -27,6 +66,7 @@ export interface Admission {
   readonly reasonCode: ConnackReasonCode;
   /** What a 5.0 client is told beside the code; nothing an attacker could use. */
   readonly reasonString?: string;
+  readonly identity?: Identity;
 }
 
 /** One step of enhanced authentication (v5 §4.12). */
@@ -44,7 +84,14 @@ export interface Policy {
   authenticate(request: ConnectRequest): Admission | Promise<Admission>;
   /** Begins an exchange by `method`; undefined when the method is not offered [MQTT-4.12.0-1]. */
   beginExchange(method: string, client: Client): AuthenticationExchange | undefined;
-  authorizePublish(client: Client, topicName: string, qos: QoS, retain: boolean): PubackReasonCode;
+  authorizePublish(
+    client: Client,
+    topicName: string,
+    qos: QoS,
+    retain: boolean,
+  ): PubackReasonCode | Promise<PubackReasonCode>;
   /** The granted QoS (perhaps lower than asked), or a refusal. `topicFilter` is without a share prefix. */
-  authorizeSubscribe(client: Client, topicFilter: string, qos: QoS): SubackReasonCode;
+  authorizeSubscribe(client: Client, topicFilter: string, qos: QoS): SubackReasonCode | Promise<SubackReasonCode>;
+  /** Whether the client may be sent messages of this topic; absent where every subscriber may. */
+  authorizeReceive?(client: Client, topicName: string): boolean;
 }

@@ -9,6 +9,11 @@ export interface ByteStream {
   /** Who is at the other end; a PROXY protocol header or a trusted forwarding header may have set it. */
   readonly peer: PeerAddress;
 
+  /** What TLS agreed on; absent where there is none. */
+  readonly security?: StreamSecurity | undefined;
+  /** The Cookie header of the WebSocket upgrade; absent where there was none. */
+  readonly cookieHeader?: string | undefined;
+
   /** Begins reading. Called once; before it nothing is handed to anyone. */
   start(sink: ByteSink): void;
 
@@ -42,6 +47,18 @@ export interface ByteSink {
   onWritten(): void;
   /** The stream is gone, once. `error` is undefined when the peer closed in order. */
   onClosed(error?: Error): void;
+}
+
+export interface StreamSecurity {
+  /** as OpenSSL names it, such as `TLSv1.3` */
+  readonly version: string;
+  /** standard name of the cipher suite */
+  readonly cipher: string;
+  /** The server name that the client asked for. */
+  readonly serverName: string | undefined;
+  /** The certificate that the client showed, as DER, and whether its chain was verified. */
+  readonly certificate: { readonly der: Buffer; readonly trusted: boolean } | undefined;
+  readonly pskIdentity: string | undefined;
 }
 
 export interface PeerAddress {
