@@ -14,6 +14,7 @@ import {
   diffConfig,
   formatProblem,
   isLoopback,
+  isWebSocket,
   type ListenerConfig,
   loadConfig,
   resolveConfig,
@@ -186,7 +187,7 @@ function announce(broker: Broker, config: Config, logger: AdjustableLogger): voi
 }
 
 export function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
-  const path = listener.protocol === 'ws' ? listener.path : '';
+  const path = isWebSocket(listener.protocol) ? listener.path : '';
   if (listener.unixPath !== undefined)
     return `${listener.protocol}+unix:${listener.unixPath}${path === '' ? '' : `:${path}`}`;
   const host = address ?? listener.host;

@@ -5,7 +5,15 @@ import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
-import { type Config, type ConfigInput, type ListenerConfig, resolveConfig } from '../config/index.js';
+import { ListenerTls } from '../certificates/index.js';
+import {
+  type Config,
+  type ConfigInput,
+  isSecure,
+  isWebSocket,
+  type ListenerConfig,
+  resolveConfig,
+} from '../config/index.js';
 import {
   Connection,
   type ConnectionContext,
@@ -38,6 +46,7 @@ import {
   type ByteStream,
   type Listener,
   listenTcp,
+  listenTls,
   listenWebSocket,
   NodeStream,
 } from '../transport/index.js';
@@ -107,7 +116,7 @@ export interface BrokerStatus {
 /** Where a listener is bound; `port` is the real one where 0 was asked for. */
 export interface BoundListener {
   readonly name: string;
-  readonly protocol: 'mqtt' | 'ws';
+  readonly protocol: ListenerConfig['protocol'];
   readonly address: string | undefined;
   readonly port: number | undefined;
   readonly path: string | undefined;
@@ -149,6 +158,12 @@ export interface Broker {
   status(): BrokerStatus;
   /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
   disconnect(clientId: string): boolean;
+  /**
+   * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
+   * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming what is wrong with the first
+   * listener whose files are; that one keeps what it had.
+   */
+  reloadCertificates(): void;
 }
 
 /** How often storage is rid of what has expired, and how soon again when there was much. */
@@ -176,7 +191,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly context: ConnectionContext;
   private readonly wheel: TimerWheel;
   private readonly connections = new Set<Connection>();
-  private readonly bound: { listener: Listener; config: ListenerConfig }[] = [];
+  private readonly bound: { listener: Listener; config: ListenerConfig; tls: ListenerTls | undefined }[] = [];
   private readonly detachers = new Set<() => void>();
   private readonly store: Store;
   private readonly sessionStore: SessionStore | undefined;
@@ -305,8 +320,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       await this.openStore();
       this.wheel.start();
       for (const config of this.config.listeners) {
-        const listener = await this.listen(config);
-        this.bound.push({ listener, config });
+        const tls = isSecure(config.protocol) ? this.prepareTls(config) : undefined;
+        const listener = await this.listen(config, tls);
+        this.bound.push({ listener, config, tls });
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
     } catch (error) {
@@ -331,7 +347,10 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const detach of this.detachers) detach();
     this.detachers.clear();
     this.context.sessions.stopping = true;
-    const listeners = this.bound.splice(0).map(({ listener }) => listener.close());
+    const listeners = this.bound.splice(0).map(({ listener, tls }) => {
+      tls?.stop();
+      return listener.close();
+    });
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
@@ -510,7 +529,35 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   // ---- inside ----
 
-  private listen(config: ListenerConfig): Promise<Listener> {
+  /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
+  private prepareTls({ name, tls: settings }: ListenerConfig): ListenerTls {
+    const tls = new ListenerTls({ name, settings, where: `listener ${name}: tls`, log: this.log });
+    for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: name });
+    if (settings.reloadOnChange) tls.startWatching(() => this.dropRevoked(name, tls));
+    return tls;
+  }
+
+  reloadCertificates(): void {
+    for (const { config, tls } of this.bound) {
+      if (tls === undefined) continue;
+      tls.reload();
+      for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: config.name });
+      this.dropRevoked(config.name, tls);
+    }
+  }
+
+  /** A list that was read just now ends the connections of those on it. */
+  private dropRevoked(listener: string, tls: ListenerTls): void {
+    for (const connection of this.connections) {
+      const { client } = connection;
+      if (client?.certificate === undefined || client.listener !== listener) continue;
+      if (!tls.revokedNow(client.certificate.der)) continue;
+      this.log.warning('connection.revoked', 'The certificate of this client is revoked now.', connection.description);
+      connection.disconnect(ReasonCode.NotAuthorized, 'the certificate is revoked');
+    }
+  }
+
+  private listen(config: ListenerConfig, tls: ListenerTls | undefined): Promise<Listener> {
     const { name, backlog, connectionsMax, proxyProtocol } = config;
     const where =
       config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
@@ -519,11 +566,15 @@ class BrokerNode implements Broker, ConnectionObserver {
       allowAnonymous: config.allowAnonymous,
       connectionsMax,
       protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+      pskIdentityAsUsername: config.tls.psk.identityAsUsername,
     };
     const count = { connections: 0 };
     const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
     const handshakeTimeoutMs = this.config.limits.connectTimeoutSeconds * 1000;
-    if (config.protocol === 'ws')
+    const onHandshakeFailed = () => {
+      this.metrics.tlsHandshakesFailed++;
+    };
+    if (isWebSocket(config.protocol))
       return listenWebSocket({
         name,
         ...where,
@@ -536,6 +587,20 @@ class BrokerNode implements Broker, ConnectionObserver {
         connectionsMax,
         handshakeTimeoutMs,
         log: this.log,
+        onStream,
+        ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
+      });
+    if (tls !== undefined)
+      return listenTls({
+        name,
+        ...where,
+        backlog,
+        connectionsMax,
+        proxyProtocol,
+        handshakeTimeoutMs,
+        tls,
+        log: this.log,
+        onHandshakeFailed,
         onStream,
       });
     return listenTcp({

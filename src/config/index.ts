@@ -10,5 +10,6 @@ export {
 } from './load.js';
 export { ConfigError, formatProblem, type Problem } from './problem.js';
 export { formatReference } from './reference.js';
-export type { Config, ConfigInput, ListenerConfig, ListenerInput, UserConfig } from './schema.js';
+export { isSecure, isWebSocket } from './rules.js';
+export type { Config, ConfigInput, ListenerConfig, ListenerInput, TlsConfig, UserConfig } from './schema.js';
 export type { ApplyClass } from './setting.js';

@@ -40,12 +40,21 @@ function section(name: string, setting: Setting): string {
 }
 
 function table(setting: GroupSetting<GroupFields>): string {
-  const rows = Object.entries(setting.fields).map(([name, field]) => row(name, field));
+  const rows = Object.entries(setting.fields).flatMap(([name, field]) => rowsOf(name, field));
   return `${['| Setting | What it is | Allowed | Default | Change |', '|---|---|---|---|---|', ...rows].join('\n')}\n`;
 }
 
-function row(name: string, setting: Setting): string {
-  if (setting.kind === 'group') throw new TypeError(`${name}: groups inside groups have no place in the reference yet`);
+/** Settings inside others get their whole path; `[]` stands for the entries of a list. */
+function rowsOf(name: string, setting: Setting): string[] {
+  const inside = (group: GroupSetting<GroupFields>, path: string) =>
+    Object.entries(group.fields).flatMap(([field, inner]) => rowsOf(`${path}.${field}`, inner));
+  if (setting.kind === 'group') return inside(setting, name);
+  if (setting.kind === 'list' && setting.item.kind === 'group')
+    return [row(name, setting), ...inside(setting.item, `${name}[]`)];
+  return [row(name, setting)];
+}
+
+function row(name: string, setting: Exclude<Setting, { kind: 'group' }>): string {
   const unit = setting.kind === 'integer' && setting.unit !== undefined ? `, ${setting.unit}` : '';
   const cells = [
     `\`${name}\``,

@@ -1,6 +1,6 @@
 /** What more than one setting decides: names and ports that collide, listeners nobody could use, safety by default. */
 import { addressesOverlap, isLoopback } from './address.js';
-import { type Config, type ListenerConfig, listenerFields } from './schema.js';
+import { type Config, type ListenerConfig, listenerFields, type TlsConfig } from './schema.js';
 import type { Findings } from './validate.js';
 
 const onlyWebSocket = ['path', 'origins', 'trustedProxies'] as const;
@@ -35,14 +35,82 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
 }
 
 function checkListener(listener: ListenerConfig, key: string, findings: Findings): void {
-  if (listener.protocol !== 'ws')
+  if (!isWebSocket(listener.protocol))
     for (const name of onlyWebSocket)
       if (isMeant(listener, name, key, findings))
-        findings.reportAt(`${key}.${name}`, `is allowed only with protocol ws; this listener has ${listener.protocol}`);
+        findings.reportAt(
+          `${key}.${name}`,
+          `is allowed only with protocol ws or wss; this listener has ${listener.protocol}`,
+        );
+  checkTls(listener, `${key}.tls`, findings);
   if (listener.unixPath !== undefined)
     for (const name of ['host', 'port'] as const)
       if (isMeant(listener, name, key, findings))
         findings.reportAt(`${key}.${name}`, 'is not allowed together with unixPath');
+}
+
+export const isSecure = (protocol: ListenerConfig['protocol']) => protocol === 'mqtts' || protocol === 'wss';
+export const isWebSocket = (protocol: ListenerConfig['protocol']) => protocol === 'ws' || protocol === 'wss';
+
+/** What can be said without reading a file. */
+function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Findings): void {
+  const usesPsk = tls.psk.identities.length > 0 || tls.psk.file !== undefined;
+  if (!isSecure(protocol)) {
+    if (findings.file === undefined ? tls.certificate !== undefined || usesPsk : findings.given(key))
+      findings.reportAt(key, `is allowed only with protocol mqtts or wss; this listener has ${protocol}`);
+    return;
+  }
+  const withMaterial = tls.certificate !== undefined || tls.keystore !== undefined;
+  if (!withMaterial && !usesPsk)
+    findings.reportAt(key, `protocol ${protocol} needs certificate and key, a keystore, or psk`);
+  checkMaterial(tls, key, findings, false);
+  tls.servers.forEach((server, index) => checkMaterial(server, `${key}.servers[${index}]`, findings, true));
+  if (tls.servers.length > 0 && !withMaterial)
+    findings.reportAt(
+      `${key}.servers`,
+      'needs a certificate of the listener too, for clients that ask for other names',
+    );
+  if (tls.versionMin > tls.versionMax)
+    findings.reportAt(`${key}.versionMin`, `${tls.versionMin} is newer than versionMax, ${tls.versionMax}`);
+  const trusts = tls.clientCa.length > 0 || tls.trustSystemStore;
+  if (tls.clientCertificate !== 'off' && !trusts)
+    findings.reportAt(
+      `${key}.clientCertificate`,
+      'needs clientCa or trustSystemStore: nothing else says whom to trust',
+    );
+  if (tls.clientCertificate === 'off')
+    for (const [name, given] of Object.entries({
+      clientCa: trusts,
+      crl: tls.crl.length > 0,
+      ocsp: tls.ocsp !== 'off',
+    }))
+      if (given) findings.reportAt(`${key}.${name}`, 'has no effect while clientCertificate is off');
+  if (protocol === 'wss' && tls.alpn.length > 0)
+    findings.reportAt(`${key}.alpn`, 'is allowed only with protocol mqtts; wss is HTTP to ALPN');
+  const { cipherSuites } = tls;
+  if (usesPsk && cipherSuites !== '' && !/^TLS_(AES_128_GCM|CHACHA20_POLY1305)_SHA256\b/.test(cipherSuites))
+    findings.reportAt(`${key}.cipherSuites`, 'needs a suite with SHA256 first: pre-shared keys work with those only');
+}
+
+function checkMaterial(
+  material: Pick<TlsConfig, 'certificate' | 'key' | 'keystore' | 'keystorePassword' | 'keystoreEntry' | 'keyPassword'>,
+  key: string,
+  findings: Findings,
+  needed: boolean,
+): void {
+  const { certificate, keystore } = material;
+  if (certificate !== undefined && keystore !== undefined)
+    findings.reportAt(`${key}.keystore`, 'is not allowed together with certificate');
+  if (needed && certificate === undefined && keystore === undefined)
+    findings.reportAt(key, 'needs certificate and key, or a keystore');
+  if (certificate === undefined)
+    for (const name of ['key', 'keyPassword'] as const)
+      if (material[name] !== undefined) findings.reportAt(`${key}.${name}`, 'is given without certificate');
+  if (keystore === undefined) {
+    for (const name of ['keystorePassword', 'keystoreEntry'] as const)
+      if (material[name] !== undefined) findings.reportAt(`${key}.${name}`, 'is given without keystore');
+  } else if (material.keystorePassword === undefined)
+    findings.reportAt(`${key}.keystorePassword`, `is missing; ${keystore} cannot be opened without it`);
 }
 
 /** A program may hand in a whole `Config`, where every setting is given: there only a value of its own counts. */

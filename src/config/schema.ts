@@ -9,12 +9,14 @@ import { isValidTopicFilter } from '../protocol/index.js';
 import { durabilityModes } from '../storage/index.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
+import { tlsSettings } from './tls-schema.js';
 
 const most = Number.MAX_SAFE_INTEGER;
 const bytesOf = (value: string) => Buffer.byteLength(value);
 const printable = (value: string) => !/[\u0000-\u001f\u007f]/.test(value);
 
-const defaultPort = (protocol: unknown) => (protocol === 'ws' ? 8083 : 1883);
+const defaultPorts: Readonly<Record<string, number>> = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084 };
+const defaultPort = (protocol: unknown) => defaultPorts[String(protocol)] ?? 1883;
 
 const listener = group({
   sentence: 'One place where clients connect.',
@@ -29,9 +31,9 @@ const listener = group({
         `${protocol}-${unixPath === undefined ? (port ?? defaultPort(protocol)) : 'unix'}`,
     }),
     protocol: choice({
-      sentence: 'MQTT over a plain stream (`mqtt`) or over WebSocket (`ws`).',
+      sentence: 'MQTT over a plain stream (`mqtt`) or over WebSocket (`ws`), with TLS `mqtts` and `wss`.',
       apply: 'restart',
-      choices: ['mqtt', 'ws'],
+      choices: ['mqtt', 'mqtts', 'ws', 'wss'],
       default: 'mqtt',
     }),
     host: text({
@@ -46,7 +48,7 @@ const listener = group({
       apply: 'restart',
       minimum: 0,
       maximum: 65535,
-      defaultText: '1883 for `mqtt`, 8083 for `ws`',
+      defaultText: '1883 for `mqtt`, 8883 for `mqtts`, 8083 for `ws`, 8084 for `wss`',
       computed: ({ protocol }) => defaultPort(protocol),
     }),
     unixPath: text({
@@ -57,14 +59,15 @@ const listener = group({
       optional: true,
     }),
     path: text({
-      sentence: 'URL path of WebSocket connections; others are answered with 404. Only with protocol `ws`.',
+      sentence: 'URL path of WebSocket connections; others are answered with 404. Only with protocols `ws` and `wss`.',
       apply: 'restart',
       allowed: 'URL path that begins with `/`, without `?`, `#` and spaces',
       check: (value) => /^\/[^?#\s]{0,255}$/.test(value) && printable(value),
       default: '/mqtt',
     }),
     origins: list({
-      sentence: 'Web pages that may connect, by their Origin; empty lets every page. Only with protocol `ws`.',
+      sentence:
+        'Web pages that may connect, by their Origin; empty lets every page. Only with protocols `ws` and `wss`.',
       apply: 'restart',
       default: [],
       item: text({
@@ -75,7 +78,8 @@ const listener = group({
       }),
     }),
     trustedProxies: list({
-      sentence: 'Proxies whose X-Forwarded-For header tells the address of the client. Only with protocol `ws`.',
+      sentence:
+        'Proxies whose X-Forwarded-For header tells the address of the client. Only with protocols `ws` and `wss`.',
       apply: 'restart',
       default: [],
       item: text({
@@ -119,6 +123,7 @@ const listener = group({
       maximum: 65535,
       default: 511,
     }),
+    tls: tlsSettings,
   },
 });
 
@@ -441,4 +446,5 @@ export type Config = ValueOf<typeof schema>;
 export type ConfigInput = InputOf<typeof schema>;
 export type ListenerConfig = ValueOf<typeof listener>;
 export type ListenerInput = InputOf<typeof listener>;
+export type TlsConfig = ListenerConfig['tls'];
 export type UserConfig = ValueOf<typeof user>;

@@ -27,6 +27,8 @@ export interface ListenerOptions {
   readonly allowAnonymous: boolean;
   readonly connectionsMax: number;
   readonly protocolVersions: readonly ProtocolVersion[];
+  /** The identity of a pre-shared key stands for user name and password. */
+  readonly pskIdentityAsUsername?: boolean;
 }
 
 /** Told of clients as they come and go; observers see facts after they happen and change nothing. */

@@ -22,6 +22,8 @@ export class BrokerMetrics {
   connections = 0;
   connectionsTotal = 0;
   connectionsRefused = 0;
+  /** TLS handshakes that failed, or whose client was refused at their end. */
+  tlsHandshakesFailed = 0;
   clientsConnected = 0;
   clientsConnectedMax = 0;
   sessions = 0;

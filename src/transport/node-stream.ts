@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { ByteSink, ByteStream, PeerAddress } from './byte-stream.js';
+import type { ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { peerOfSocket } from './peer-address.js';
 
 /** How long `end` waits for the peer to take what was written and to close. */
@@ -24,6 +24,7 @@ export class NodeStream implements ByteStream {
   constructor(
     private readonly socket: Duplex,
     peer?: PeerAddress,
+    readonly security?: StreamSecurity,
   ) {
     this.peer = peer ?? peerOfSocket(socket as Partial<Socket>);
     (socket as { setNoDelay?: (on: boolean) => void }).setNoDelay?.(true);

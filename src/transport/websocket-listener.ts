@@ -1,14 +1,17 @@
-/** A listening endpoint for MQTT over WebSocket, with an HTTP server of its own that serves nothing else. */
+/** A listening endpoint for MQTT over WebSocket, with TLS or without, and an HTTP server of its own that serves nothing else. */
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Listener, PeerAddress } from './byte-stream.js';
+import type { Server as TlsServer } from 'node:tls';
+import type { Listener, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { listenFault } from './listen-fault.js';
 import { peerOfSocket } from './peer-address.js';
 import { consumeProxyHeader, type ProxyVersions } from './proxy-protocol.js';
+import { SecureEndpoint, type TlsProvider } from './secure-server.js';
 import { attachWebSocket, type WebSocketOptions } from './websocket.js';
 
-export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf'> {
+export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf' | 'securityOf'> {
   /** Either host and port, or unixPath. */
   readonly host?: string;
   readonly port?: number;
@@ -19,6 +22,9 @@ export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf'>
   readonly connectionsMax?: number;
   /** How long the PROXY protocol header and the HTTP request may take. */
   readonly handshakeTimeoutMs: number;
+  /** Makes it WSS. */
+  readonly tls?: TlsProvider;
+  readonly onHandshakeFailed?: () => void;
 }
 
 const REQUEST_BYTES_MAX = 16_384;
@@ -30,14 +36,18 @@ const REQUEST_BYTES_MAX = 16_384;
  */
 export function listenWebSocket(options: WebSocketListenOptions): Promise<Listener> {
   const { handshakeTimeoutMs } = options;
-  const server = createServer({
+  const settings = {
     noDelay: true,
     maxHeaderSize: REQUEST_BYTES_MAX,
     requestTimeout: handshakeTimeoutMs,
     headersTimeout: handshakeTimeoutMs,
     connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 5000),
     keepAliveTimeout: 5000,
-  });
+  };
+  const endpoint =
+    options.tls === undefined ? undefined : new SecureEndpoint({ ...options, tls: withHttp(options.tls) });
+  const server =
+    endpoint === undefined ? createServer(settings) : createSecureServer({ ...settings, ...endpoint.serverOptions() });
   if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
   server.on('request', (request, response) => {
     const found = (request.url ?? '').split('?')[0] === options.path;
@@ -49,12 +59,44 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     });
     response.end(found ? 'This is MQTT over WebSocket.\n' : 'Not found.\n');
   });
-  const proxied =
-    options.proxyProtocol === undefined || options.proxyProtocol === 'off'
-      ? undefined
-      : behindProxy(server, options.proxyProtocol, options);
-  attachWebSocket(server, { ...options, ...(proxied === undefined ? {} : { peerOf: proxied }) });
-  return bind(server, options);
+  attachWebSocket(server, { ...options, ...below(server, endpoint, options) });
+  const listening = bind(server, options);
+  server.once('close', () => endpoint?.close());
+  return listening;
+}
+
+/** A browser names the protocol it speaks inside TLS; it is HTTP, whatever MQTT clients would ask for. */
+function withHttp(tls: TlsProvider): TlsProvider {
+  return {
+    get terms() {
+      return tls.terms;
+    },
+    pskHint: tls.pskHint,
+    alpn: ['http/1.1'],
+    onChange: (listener) => tls.onChange(listener),
+  };
+}
+
+/** Puts TLS and the PROXY protocol below HTTP. Returns how to learn what they know of a socket. */
+function below(
+  server: Server,
+  endpoint: SecureEndpoint | undefined,
+  options: WebSocketListenOptions,
+): Pick<WebSocketOptions, 'peerOf' | 'securityOf'> {
+  if (endpoint === undefined) {
+    const { proxyProtocol = 'off' } = options;
+    return proxyProtocol === 'off' ? {} : { peerOf: behindProxy(server, proxyProtocol, options) };
+  }
+  const known = new WeakMap<Duplex, { peer: PeerAddress; security: StreamSecurity }>();
+  const serveHttp = server.listeners('secureConnection') as ((this: Server, socket: Socket) => void)[];
+  endpoint.serve(server as unknown as TlsServer, (socket, security, peer) => {
+    known.set(socket, { peer, security });
+    for (const serve of serveHttp) serve.call(server, socket);
+  });
+  return {
+    peerOf: (socket) => known.get(socket)?.peer ?? peerOfSocket(socket as Socket),
+    securityOf: (socket) => known.get(socket)?.security,
+  };
 }
 
 /** Makes the server read each connection's PROXY protocol header first. Returns who is at the other end of a socket. */

@@ -9,7 +9,7 @@ import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Logger } from '../base/index.js';
-import type { AcceptStream, ByteSink, ByteStream, PeerAddress } from './byte-stream.js';
+import type { AcceptStream, ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { peerOfSocket, plainAddress } from './peer-address.js';
 
 /** How long `end` waits for the peer to take what was written and to close. */
@@ -34,6 +34,8 @@ export class WebSocketStream implements ByteStream {
     private readonly webSocket: WebSocket,
     private readonly socket: Duplex,
     readonly peer: PeerAddress,
+    readonly cookieHeader?: string,
+    readonly security?: StreamSecurity,
   ) {
     const failed = (error: Error) => {
       this.failure ??= error;
@@ -161,6 +163,8 @@ export interface WebSocketOptions {
   readonly log: Logger;
   /** Who is at the other end of a socket, where something below knows better than the socket. */
   readonly peerOf?: (socket: Duplex) => PeerAddress;
+  /** What TLS below the HTTP server agreed on. */
+  readonly securityOf?: (socket: Duplex) => StreamSecurity | undefined;
 }
 
 /**
@@ -200,7 +204,9 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
       return;
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) =>
-      options.onStream(new WebSocketStream(webSocket, socket, peer)),
+      options.onStream(
+        new WebSocketStream(webSocket, socket, peer, request.headers.cookie, options.securityOf?.(socket)),
+      ),
     );
   };
   server.on('upgrade', onUpgrade);

@@ -1,0 +1,4 @@
+export { type DescribedCertificate, describeCertificate } from './client-certificate.js';
+export { type KeyMaterial, type KeyMaterialSettings, readKeyMaterial } from './key-material.js';
+export { ListenerTls, type ListenerTlsOptions, type TlsSettings } from './listener-tls.js';
+export { pskIdentityFault, pskKeyFault } from './psk.js';

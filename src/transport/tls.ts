@@ -1,0 +1,52 @@
+/** MQTT over TLS on a TCP address or a Unix socket. */
+import { createServer, type Server } from 'node:tls';
+import type { AcceptStream, Listener } from './byte-stream.js';
+import { listenFault } from './listen-fault.js';
+import { NodeStream } from './node-stream.js';
+import { SecureEndpoint, type SecureOptions } from './secure-server.js';
+
+export interface TlsListenOptions extends SecureOptions {
+  /** Either host and port, or unixPath. */
+  readonly host?: string;
+  readonly port?: number;
+  readonly unixPath?: string;
+  readonly backlog?: number;
+  /** Bounds sockets, those in the middle of the handshake included; more are closed at once. */
+  readonly connectionsMax?: number;
+  readonly onStream: AcceptStream;
+}
+
+/**
+ * Listens for TLS connections; a stream is handed up when its handshake is done and its certificate was judged.
+ *
+ * Errors  `Fault` as `listenTcp`.
+ */
+export function listenTls(options: TlsListenOptions): Promise<Listener> {
+  const endpoint = new SecureEndpoint(options);
+  const server = createServer({ ...endpoint.serverOptions(), noDelay: true });
+  if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
+  endpoint.serve(server, (socket, security, peer) => options.onStream(new NodeStream(socket, peer, security)));
+  const { name, host, port, unixPath, backlog } = options;
+  return new Promise((resolve, reject) => {
+    const refused = (error: NodeJS.ErrnoException) => reject(listenFault(name, unixPath ?? `${host}:${port}`, error));
+    server.once('error', refused);
+    server.listen({ ...(unixPath === undefined ? { host, port } : { path: unixPath }), backlog }, () => {
+      server.off('error', refused);
+      server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
+      resolve({ name, bound: boundTo(server, unixPath), close: () => closeServer(server, endpoint) });
+    });
+  });
+}
+
+function boundTo(server: Server, unixPath: string | undefined): Listener['bound'] {
+  const address = server.address();
+  return typeof address === 'object' && address !== null
+    ? { address: address.address, port: address.port }
+    : { path: unixPath ?? '' };
+}
+
+/** Node's own callback would wait for every connection that was handed up. */
+async function closeServer(server: Server, endpoint: SecureEndpoint): Promise<void> {
+  endpoint.close();
+  server.close();
+}
