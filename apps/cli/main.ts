@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatProblem, formatReference, loadConfig } from '../../src/config/index.js';
+import { checkFiles, formatProblem, formatReference, loadConfig } from '../../src/config/index.js';
 import { serve } from './serve.js';
 
 const help = `dunlin: MQTT broker for 3.1, 3.1.1 and 5.0
@@ -71,8 +71,11 @@ async function runConfig([action, file, ...rest]: string[]): Promise<number> {
     process.stderr.write('dunlin: use `dunlin config check FILE` or `dunlin config reference`\n');
     return 2;
   }
-  const { problems } = loadConfig(file);
+  const loaded = loadConfig(file);
+  const files = loaded.config === undefined ? undefined : checkFiles(loaded.config, file);
+  const problems = [...loaded.problems, ...(files?.problems ?? [])];
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  for (const warning of files?.warnings ?? []) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
   if (problems.length > 0) return 2;
   process.stdout.write(`${file}: no problems\n`);
   return 0;

@@ -3,6 +3,7 @@
  *
  * SIGINT, SIGTERM  stop in order; a second one stops at once.
  * SIGHUP           reads the configuration again; changes what can change while running and names what needs a restart.
+ *                  Certificates, keys and revocation lists are read again.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, fstatSync } from 'node:fs';
@@ -10,10 +11,12 @@ import { type AdjustableLogger, type Broker, createBroker, createLogger } from '
 import {
   addressesOverlap,
   type Config,
+  checkFiles,
   defaultConfig,
   diffConfig,
   formatProblem,
   isLoopback,
+  isSecure,
   isWebSocket,
   type ListenerConfig,
   loadConfig,
@@ -24,6 +27,8 @@ const DEFAULT_FILE = './dunlin.yaml';
 /** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
 const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
+/** Settings that `Broker.protect` takes while the broker runs. */
+const PROTECTION = /^(rates|bans|protection)(\.|$)/;
 
 interface ServeOptions {
   file: string | undefined;
@@ -49,6 +54,9 @@ export async function serve(args: string[]): Promise<number> {
     if (options.daemon) return await runInBackground(args);
     const config = effectiveConfig(options);
     if (options.testConfig) {
+      const { problems, warnings } = checkFiles(config, options.file);
+      if (problems.length > 0) throw new Refusal(problems.map(formatProblem).join('\n'), 2);
+      for (const warning of warnings) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
       process.stdout.write(`${options.file ?? 'built-in settings'}: no problems\n`);
       return 0;
     }
@@ -142,13 +150,13 @@ function listenerOnPort(port: number, others: readonly ListenerConfig[]): Listen
 async function run(config: Config, options: ServeOptions): Promise<number> {
   const logger = createLogger(config.log);
   const broker = createBroker({ config, logger });
-  const signals = catchSignals(config, options, logger);
+  const signals = catchSignals(broker, config, options, logger);
   try {
     await broker.start();
   } catch (error) {
     if (!isFault(error)) throw error;
     signals.release();
-    throw new Refusal(`dunlin: ${error.message}`, 1);
+    throw new Refusal(`dunlin: ${error.message}`, error.code === 'TLS_MATERIAL_INVALID' ? 2 : 1);
   }
   logger.information('broker.started', `Dunlin runs with ${options.file ?? 'built-in settings'}.`, {
     pid: process.pid,
@@ -169,7 +177,7 @@ async function run(config: Config, options: ServeOptions): Promise<number> {
 }
 
 /** Every failure of the world that the broker words for people carries a stable code in capitals. */
-function isFault(error: unknown): error is Error {
+function isFault(error: unknown): error is Error & { code: string } {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.name === 'Fault';
 }
 
@@ -196,6 +204,7 @@ export function listenerUrl(listener: ListenerConfig, address: string | undefine
 
 /** From here on signals are the broker's. `release` hands them back, so that the process can end by itself. */
 function catchSignals(
+  broker: Broker,
   started: Config,
   options: ServeOptions,
   logger: AdjustableLogger,
@@ -215,7 +224,9 @@ function catchSignals(
     resolveStopped(signal);
   };
   const reload = () => {
-    if (!stopping) current = applyReload(current, options, logger);
+    if (stopping) return;
+    current = applyReload(broker, current, options, logger);
+    reloadCertificates(broker, current, logger);
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
@@ -230,7 +241,7 @@ function catchSignals(
 }
 
 /** Returns what is in force afterwards. A file with problems changes nothing. */
-function applyReload(current: Config, options: ServeOptions, logger: AdjustableLogger): Config {
+function applyReload(broker: Broker, current: Config, options: ServeOptions, logger: AdjustableLogger): Config {
   if (options.file === undefined) {
     logger.information(
       'configuration.unchanged',
@@ -249,8 +260,21 @@ function applyReload(current: Config, options: ServeOptions, logger: AdjustableL
   const changes = diffConfig(current, next);
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
+  if (changes.some(({ key }) => PROTECTION.test(key))) {
+    const { rates, bans, protection } = next;
+    try {
+      broker.protect({ rates, bans, protection });
+      inForce = { ...inForce, rates, bans, protection };
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      logger.error('configuration.rejected', error.message);
+    }
+  }
   for (const { key } of changes) {
-    if (key === 'log.level') {
+    if (PROTECTION.test(key)) {
+      if (inForce.protection === next.protection)
+        logger.information('configuration.applied', `${key} is as in ${options.file} now.`, { key });
+    } else if (key === 'log.level') {
       logger.setLevel(next.log.level);
       inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
       logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
@@ -262,6 +286,18 @@ function applyReload(current: Config, options: ServeOptions, logger: AdjustableL
       );
   }
   return inForce;
+}
+
+/** The files that the configuration names may have changed while it did not. */
+function reloadCertificates(broker: Broker, config: Config, logger: AdjustableLogger): void {
+  if (!config.listeners.some(({ protocol }) => isSecure(protocol))) return;
+  try {
+    broker.reloadCertificates();
+    logger.information('listener.tls-reloaded', 'Certificates, keys and revocation lists were read again.');
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    logger.error('listener.tls-rejected', `What was read before stays in use: ${error.message}`);
+  }
 }
 
 /** Starts this command again without `-d`, apart from the terminal, and waits until it listens or says why not. */

@@ -5,6 +5,7 @@ import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
 import jks from 'jks-js';
 import { tlsFault } from './files.js';
 import { isCertificateLabel, pemBlocks } from './pem.js';
+import { readPkcs12 } from './pkcs12.js';
 
 export interface KeystoreEntry {
   readonly key: KeyObject;
@@ -59,7 +60,7 @@ type Entries = Readonly<Record<string, { readonly cert?: string; readonly key?: 
 
 function open(bytes: Buffer, file: string, password: string, type: 'pkcs12' | 'jks', what: string): Entries {
   try {
-    return jks.toPem(bytes, password);
+    return type === 'jks' ? jks.toPem(bytes, password) : readPkcs12(bytes, password);
   } catch (error) {
     // The digest of a Java keystore has been checked, so it is the key that has another password.
     if (type === 'jks')

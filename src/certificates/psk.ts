@@ -15,7 +15,8 @@ const IDENTITY_BYTES_MAX = 128;
 /** `where` is the path of the group of settings. Errors: `Fault` naming file and line, never the key. */
 export function readPreSharedKeys({ identities, file }: PskSettings, where: string): Map<string, Buffer> {
   const keys = new Map<string, Buffer>();
-  identities.forEach(({ identity, key }, index) => add(keys, identity, key, `${where}.identities[${index}]`));
+  for (const [index, { identity, key }] of identities.entries())
+    add(keys, identity, key, `${where}.identities[${index}]`);
   if (file !== undefined) {
     const lines = readNamed(file, `${where}.file`).toString('utf8').split(/\r?\n/);
     lines.forEach((line, index) => {

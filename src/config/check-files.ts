@@ -1,0 +1,30 @@
+/** Reads the files that settings name, to say before the start what would be wrong with them. */
+import { Fault, silentLogger } from '../base/index.js';
+import { ListenerTls } from '../certificates/index.js';
+import type { Problem } from './problem.js';
+import { isSecure } from './rules.js';
+import type { Config } from './schema.js';
+
+export interface CheckedFiles {
+  readonly problems: readonly Problem[];
+  /** What works and deserves a word, such as a certificate that has expired. */
+  readonly warnings: readonly Problem[];
+}
+
+/** `file` is the configuration's own, for the messages. */
+export function checkFiles(config: Config, file: string | undefined): CheckedFiles {
+  const problems: Problem[] = [];
+  const warnings: Problem[] = [];
+  const problem = (sentence: string): Problem => ({ file, position: undefined, key: '', sentence });
+  config.listeners.forEach(({ name, protocol, tls: settings }, index) => {
+    if (!isSecure(protocol)) return;
+    try {
+      const tls = new ListenerTls({ name, settings, where: `listeners[${index}].tls`, log: silentLogger });
+      warnings.push(...tls.warnings.map(problem));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      problems.push(problem(error.message));
+    }
+  });
+  return { problems, warnings };
+}
