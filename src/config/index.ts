@@ -1,4 +1,5 @@
 export { addressesOverlap, isLoopback } from './address.js';
+export { type CheckedFiles, checkFiles } from './check-files.js';
 export { type ConfigChange, diffConfig } from './diff.js';
 export {
   defaultConfig,
