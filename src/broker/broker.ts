@@ -15,14 +15,20 @@ import {
   resolveConfig,
 } from '../config/index.js';
 import {
+  type Ban,
+  type BanKind,
   Connection,
   type ConnectionContext,
   type ConnectionObserver,
   type ListenerOptions,
+  type NewBan,
   OutboundTotals,
+  Protection,
+  type ProtectionOptions,
+  recheckSubscriptions,
 } from '../connection/index.js';
 import { BrokerMetrics, SysTopics } from '../metrics/index.js';
-import { BuiltInPolicy, type Policy } from '../policy/index.js';
+import { AccessPolicy, type AccessStatus, type Policy } from '../policy/index.js';
 import {
   type Handling,
   IN_MEMORY,
@@ -38,7 +44,7 @@ import {
   topicMatches,
 } from '../protocol/index.js';
 import { DelayedMessages, GroupStore, PAUSE, Router, StoredRetained, Subscription } from '../router/index.js';
-import { Pressure, SessionRegistry, SessionStore } from '../session/index.js';
+import { Pressure, type Session, SessionRegistry, SessionStore } from '../session/index.js';
 import { type DurabilityMode, realFiles, Store } from '../storage/index.js';
 import {
   acceptProxied,
@@ -52,6 +58,7 @@ import {
 } from '../transport/index.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
+import { Overload } from './overload.js';
 
 export interface BrokerOptions {
   /** Settings as in the configuration file; what is left out has its default. */
@@ -111,6 +118,8 @@ export interface BrokerStatus {
     /** On the disk, of one copy. */
     readonly megabytes: number;
   };
+  /** Where users and rights come from, and whether those sources answer. */
+  readonly access: AccessStatus;
 }
 
 /** Where a listener is bound; `port` is the real one where 0 was asked for. */
@@ -158,10 +167,21 @@ export interface Broker {
   status(): BrokerStatus;
   /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
   disconnect(clientId: string): boolean;
+  /** Who may not connect, those of the configuration included. */
+  bans(): Ban[];
+  /**
+   * Keeps clients out, and ends their connections. Replaces the ban of the same kind and value. With storage it outlives the broker.
+   * Errors: `Fault` BAN_INVALID naming what is wrong with the value.
+   */
+  ban(ban: NewBan): Ban;
+  /** Lifts a ban; returns whether there was one. */
+  unban(kind: BanKind, value: string): boolean;
+  /** These limits on rates, connections and the rest from now on, for clients that are connected too. */
+  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void;
   /**
    * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
-   * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming what is wrong with the first
-   * listener whose files are; that one keeps what it had.
+   * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first
+   * thing that is wrong; a listener with such files keeps what it had, the others have what is new.
    */
   reloadCertificates(): void;
 }
@@ -169,6 +189,8 @@ export interface Broker {
 /** How often storage is rid of what has expired, and how soon again when there was much. */
 const SWEEP_MS = 1000;
 const SWEEP_AGAIN_MS = 10;
+/** While the broker is overloaded nothing is read for so long in each second. */
+const RELIEF_MS = 500;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
 const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
@@ -198,11 +220,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly groupStore: GroupStore | undefined;
   private readonly storedRetained: StoredRetained | undefined;
   private readonly delayed: DelayedMessages;
+  private readonly protection: Protection;
+  private readonly overload: Overload;
+  private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
   private sys: SysTopics | undefined;
   private sysTimer: WheelTimer | undefined;
-  private readonly builtInPolicy: BuiltInPolicy;
+  private readonly access: AccessPolicy;
   private preparing = new AbortController();
   private localSubscribers = 0;
   private running = false;
@@ -264,9 +289,22 @@ class BrokerNode implements Broker, ConnectionObserver {
       (message) => void router.publish(message),
     );
     router.delayed = this.delayed;
-    this.builtInPolicy = new BuiltInPolicy(config.users);
+    this.access = new AccessPolicy(config, { log });
+    this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
+    this.overload = new Overload(config.protection.overload, (overload) => this.overloadChanged(overload), () => this.relieve());
+    this.protecting = config;
     const sessions = new SessionRegistry(
-      { router, wheel: this.wheel, clock, limits, metrics: this.metrics, pressure, store: this.sessionStore },
+      {
+        router,
+        wheel: this.wheel,
+        clock,
+        limits,
+        metrics: this.metrics,
+        pressure,
+        store: this.sessionStore,
+        slowConsumerSeconds: () => this.protecting.protection.slowConsumers.seconds,
+        onSlowConsumer: (session) => this.slowConsumer(session),
+      },
       (values) => this.publishWill(values),
     );
     this.context = {
@@ -280,7 +318,8 @@ class BrokerNode implements Broker, ConnectionObserver {
       protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
       metrics: this.metrics,
       log,
-      policy: joinPolicies(policy, this.builtInPolicy),
+      policy: joinPolicies(policy, this.access),
+      protection: this.protection,
       router,
       sessions,
       pressure,
@@ -295,6 +334,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.storedRetained?.saveCounts();
       sessions.saveCounts();
     };
+    this.context.policy.onChange?.(() => {
+      for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
+    });
     this.store.onHealth = (failed) => {
       if (failed === undefined) this.releasePublishers();
     };
@@ -318,6 +360,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.context.sessions.stopping = false;
     try {
       await this.openStore();
+      this.protection.bans.load();
+      for (const ban of this.protecting.bans) this.protection.bans.add(ban, 'configuration');
+      // Later, since the broker may ban in the middle of what a client does.
+      this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
+      this.overload.start();
       this.wheel.start();
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? this.prepareTls(config) : undefined;
@@ -330,7 +377,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       throw error;
     }
     this.preparing = new AbortController();
-    this.builtInPolicy.prepare(this.preparing.signal).catch((error: unknown) => {
+    this.access.prepare(this.preparing.signal).catch((error: unknown) => {
       this.log.error('authentication.prepare-failed', String(error));
     });
     this.startSys();
@@ -355,11 +402,13 @@ class BrokerNode implements Broker, ConnectionObserver {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
     this.delayed.stop();
+    this.overload.stop();
     clearTimeout(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
     while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
     await Promise.all(listeners);
+    await this.access.close();
     this.wheel.stop();
     if (this.store.persistent && this.storeOpened) await this.store.close();
   }
@@ -424,6 +473,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         failed: this.store.failed?.message,
         megabytes: megabytes(this.store.tableBytes + this.store.logBytes),
       },
+      access: this.access.status(),
     };
   }
 
@@ -538,12 +588,18 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   reloadCertificates(): void {
+    let fault: unknown;
     for (const { config, tls } of this.bound) {
-      if (tls === undefined) continue;
-      tls.reload();
-      for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: config.name });
-      this.dropRevoked(config.name, tls);
+      try {
+        tls?.reload();
+      } catch (error) {
+        fault ??= error;
+        continue;
+      }
+      for (const warning of tls?.warnings ?? []) this.log.warning('listener.tls', warning, { listener: config.name });
+      if (tls !== undefined) this.dropRevoked(config.name, tls);
     }
+    if (fault !== undefined) throw fault;
   }
 
   /** A list that was read just now ends the connections of those on it. */
@@ -622,16 +678,18 @@ class BrokerNode implements Broker, ConnectionObserver {
   private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
     const full =
       count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
-    if (full || !this.running) {
+    const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
+    if (reason !== undefined || !this.running) {
       this.metrics.connectionsRefused++;
-      if (full)
-        this.log.warning('connection.refused', 'as many connections are open as may be', { listener: listener.name });
+      if (reason !== undefined) this.log.warning('connection.refused', reason, { listener: listener.name });
       stream.destroy();
       return;
     }
     count.connections++;
+    const { address } = stream.peer;
     const connection = new Connection(this.context, listener, stream, (closed) => {
       count.connections--;
+      if (address !== '') this.protection.perAddress.remove(address);
       this.connections.delete(closed);
       this.metrics.connections = this.connections.size;
     });
@@ -639,6 +697,84 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.metrics.connections = this.connections.size;
     this.metrics.connectionsTotal++;
     connection.start();
+  }
+
+  /** Why a new connection may not be; undefined when it may, and then it is counted. */
+  private whyNot(stream: ByteStream): string | undefined {
+    const { protection } = this;
+    const { address } = stream.peer;
+    if (this.overload.reason !== '') return `the broker is overloaded: ${this.overload.reason}`;
+    if (address !== '' && protection.bans.findAddress(address) !== undefined) {
+      this.metrics.connectionsBanned++;
+      return `the address ${address} is banned`;
+    }
+    if (!protection.mayConnect()) return 'more clients connect in a second than may';
+    if (address !== '' && !protection.perAddress.add(address, protection.options.connectionsPerAddressMax))
+      return `the address ${address} has as many connections as it may`;
+    return undefined;
+  }
+
+  private slowConsumer(session: Session): void {
+    this.metrics.slowConsumers++;
+    const { seconds, outcome } = this.protecting.protection.slowConsumers;
+    this.log.warning('client.slow', `Messages have waited ${seconds} seconds for this client.`, {
+      clientId: session.clientId,
+      queuedMessages: session.queuedMessages,
+      queuedBytes: session.queuedBytes,
+    });
+    if (outcome !== 'disconnect') return;
+    const connection = session.connection as Connection | undefined;
+    // Not in the middle of a delivery to it.
+    if (connection) setImmediate(() => connection.disconnect(ReasonCode.QuotaExceeded, 'the client takes too little'));
+  }
+
+  private overloadChanged({ reason }: Overload): void {
+    if (reason === '') {
+      this.log.warning('broker.overload-over', 'The broker is not overloaded any more.');
+      return;
+    }
+    this.metrics.overloads++;
+    this.log.error('broker.overload', `The broker is overloaded: ${reason}. New clients are refused, the others slowed down.`);
+  }
+
+  /** Reads nothing for a while, so that what is there can be worked off. */
+  private relieve(): void {
+    const held = [...this.connections];
+    for (const connection of held) connection.hold();
+    setTimeout(() => {
+      for (const connection of held) connection.release();
+    }, RELIEF_MS).unref();
+  }
+
+  bans(): Ban[] {
+    return [...this.protection.bans.list()];
+  }
+
+  ban(ban: NewBan): Ban {
+    return this.protection.bans.add(ban, 'administrator');
+  }
+
+  unban(kind: BanKind, value: string): boolean {
+    return this.protection.bans.remove(kind, value);
+  }
+
+  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void {
+    const { protection } = this;
+    for (const { kind, value } of this.protecting.bans)
+      if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
+    this.protecting = settings;
+    protection.replace(protectionOf(settings));
+    for (const ban of settings.bans) protection.bans.add(ban, 'configuration');
+    this.overload.replace(settings.protection.overload);
+    for (const connection of this.connections)
+      if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+  }
+
+  /** Ends the connections that a new ban concerns. */
+  private enforceBan(): void {
+    for (const connection of [...this.connections])
+      if (connection.client !== undefined && this.protection.bans.find(connection.client) !== undefined)
+        connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
@@ -716,15 +852,32 @@ function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
 }
 
 /** The program's answers where it gives them, the configuration's elsewhere. */
-function joinPolicies(given: Partial<Policy>, builtIn: Policy): Policy {
+function joinPolicies(given: Partial<Policy>, access: AccessPolicy): Policy {
+  const receives = given.authorizeReceive?.bind(given);
+  const { onChange } = given;
   return {
-    authenticate: (given.authenticate ?? builtIn.authenticate).bind(given.authenticate ? given : builtIn),
-    beginExchange: (given.beginExchange ?? builtIn.beginExchange).bind(given.beginExchange ? given : builtIn),
-    authorizePublish: (given.authorizePublish ?? builtIn.authorizePublish).bind(
-      given.authorizePublish ? given : builtIn,
+    authenticate: (given.authenticate ?? access.authenticate).bind(given.authenticate ? given : access),
+    beginExchange: (given.beginExchange ?? access.beginExchange).bind(given.beginExchange ? given : access),
+    authorizePublish: (given.authorizePublish ?? access.authorizePublish).bind(given.authorizePublish ? given : access),
+    authorizeSubscribe: (given.authorizeSubscribe ?? access.authorizeSubscribe).bind(
+      given.authorizeSubscribe ? given : access,
     ),
-    authorizeSubscribe: (given.authorizeSubscribe ?? builtIn.authorizeSubscribe).bind(
-      given.authorizeSubscribe ? given : builtIn,
-    ),
+    // It comes and goes with the rules.
+    get authorizeReceive() {
+      return receives ?? access.authorizeReceive;
+    },
+    authorizeUnsubscribe: given.authorizeUnsubscribe?.bind(given) ?? access.authorizeUnsubscribe,
+    denyAction: given.denyAction ?? access.denyAction,
+    onChange(listener) {
+      const stops = [access.onChange(listener)];
+      if (onChange !== undefined) stops.push(onChange.call(given, listener));
+      return () => {
+        for (const stop of stops) stop();
+      };
+    },
   };
+}
+
+function protectionOf({ rates, protection }: Pick<Config, 'rates' | 'protection'>): ProtectionOptions {
+  return { rates, ...protection };
 }

@@ -88,7 +88,7 @@ log: verbose
 sys: { intervalSeconds: 1.5 }
 users:
   - { username: 12, password: 1234 }
-  - { username: x }
+  - { password: x }
 `),
       [
         'dunlin.yaml:2:22: listeners[0].port: found number 70000, allowed is whole number from 0 to 65535',
@@ -100,7 +100,7 @@ users:
         'dunlin.yaml:9:25: sys.intervalSeconds: found number 1.5, allowed is whole number from 0 to 86400 (seconds)',
         'dunlin.yaml:11:17: users[0].username: found number 12, allowed is text of 1 to 256 bytes without control characters (put it in quotes)',
         'dunlin.yaml:11:31: users[0].password: found a value that does not fit, allowed is text of 1 to 1024 bytes (put it in quotes)',
-        'dunlin.yaml:12:5: users[1].password: is missing; needed is text of 1 to 1024 bytes',
+        'dunlin.yaml:12:5: users[1].username: is missing; needed is text of 1 to 256 bytes without control characters',
       ],
     );
   });
@@ -110,7 +110,7 @@ users:
       problemsOf('listeners: [{ allow_anonymous: true }]')[0]!,
       /:1:15: listeners\[0\]\.allow_anonymous: .*did you mean allowAnonymous\?/,
     );
-    assert.match(problemsOf('bogus: 1')[0]!, /unknown setting; allowed here: listeners, users, storage/);
+    assert.match(problemsOf('bogus: 1')[0]!, /unknown setting; allowed here: listeners, /);
   });
 
   it('cannot break a line with what it quotes', () => {
@@ -131,10 +131,7 @@ users:
     assert.match(problemsOf('a: [1')[0]!, /^dunlin\.yaml:1:\d+: is not valid YAML: /);
     assert.match(problemsOf('log: !x {}')[0]!, /^dunlin\.yaml:1:6: is not valid YAML: Unresolved tag/);
     assert.equal(problemsOf('log: *x').length, 1);
-    assert.equal(
-      problemsOf('- 1')[0],
-      'dunlin.yaml:1:1: found a list, allowed is settings listeners, users, storage, durability, priorities, limits, sharedSubscriptions, sys, protocol, log',
-    );
+    assert.match(problemsOf('- 1')[0]!, /^dunlin\.yaml:1:1: found a list, allowed is settings listeners, /);
   });
 
   it('names listeners that collide', () => {

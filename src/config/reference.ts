@@ -1,6 +1,6 @@
 /** Writes the reference of all settings, as Markdown, from the schema. `npm run reference` puts it in docs/configuration.md. */
 import { schema } from './schema.js';
-import { describeAllowed, type GroupFields, type GroupSetting, type Setting } from './setting.js';
+import { describeAllowed, type GroupFields, type GroupSetting, type Setting, type VariantSetting } from './setting.js';
 
 const introduction = `# Configuration
 
@@ -36,7 +36,17 @@ function section(name: string, setting: Setting): string {
     lines[2] = `A list. ${setting.sentence} Default: ${setting.defaultText ?? 'empty'}.`;
     if (setting.item.kind === 'group') lines.push(table(setting.item));
   } else if (setting.kind === 'group') lines.push(table(setting));
+  for (const { path, setting: inner } of variantsOf(name, setting))
+    for (const [type, variant] of Object.entries(inner.variants))
+      lines.push(`### ${path}, type \`${type}\``, '', variant.sentence, '', table(variant));
   return `${lines.join('\n')}`;
+}
+
+/** Lists whose entries differ by type: each type has a table of its own. */
+function variantsOf(path: string, setting: Setting): { path: string; setting: VariantSetting }[] {
+  if (setting.kind === 'list' && setting.item.kind === 'variant') return [{ path, setting: setting.item }];
+  if (setting.kind !== 'group') return [];
+  return Object.entries(setting.fields).flatMap(([name, field]) => variantsOf(`${path}.${name}`, field));
 }
 
 function table(setting: GroupSetting<GroupFields>): string {
@@ -67,6 +77,8 @@ function row(name: string, setting: Exclude<Setting, { kind: 'group' }>): string
 }
 
 function formatDefault(setting: Exclude<Setting, { kind: 'group' }>): string {
+  if (setting.kind === 'map') return 'empty';
+  if (setting.kind === 'variant') return 'must be given';
   if (setting.defaultText !== undefined) return setting.defaultText;
   if (setting.kind === 'list')
     return setting.default.length === 0 ? 'empty' : setting.default.map((entry) => `\`${entry}\``).join(', ');

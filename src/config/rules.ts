@@ -1,4 +1,5 @@
 /** What more than one setting decides: names and ports that collide, listeners nobody could use, safety by default. */
+import { checkAccess } from './access-rules.js';
 import { addressesOverlap, isLoopback } from './address.js';
 import { type Config, type ListenerConfig, listenerFields, type TlsConfig } from './schema.js';
 import type { Findings } from './validate.js';
@@ -10,7 +11,7 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
   config.listeners.forEach((listener, index) => {
     const key = `listeners[${index}]`;
     checkListener(listener, key, findings);
-    if (!listener.allowAnonymous && config.users.length === 0 && !authenticated)
+    if (!listener.allowAnonymous && config.users.length === 0 && config.authentication.length === 0 && !authenticated)
       reportLockedOut(listener, key, findings);
     config.listeners.slice(0, index).forEach((other, otherIndex) => {
       if (other.name === listener.name)
@@ -26,6 +27,7 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
     if (config.storage.mode === 'memory' && mode !== 'memory')
       findings.reportAt(`durability[${index}].mode`, `is ${mode}, but storage.mode is memory: there is no storage`);
   });
+  checkAccess(config, findings);
   const indexes = new Map<string, number>();
   config.users.forEach(({ username }, index) => {
     const first = indexes.get(username);
@@ -64,7 +66,8 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
   if (!withMaterial && !usesPsk)
     findings.reportAt(key, `protocol ${protocol} needs certificate and key, a keystore, or psk`);
   checkMaterial(tls, key, findings, false);
-  tls.servers.forEach((server, index) => checkMaterial(server, `${key}.servers[${index}]`, findings, true));
+  for (const [index, server] of tls.servers.entries())
+    checkMaterial(server, `${key}.servers[${index}]`, findings, true);
   if (tls.servers.length > 0 && !withMaterial)
     findings.reportAt(
       `${key}.servers`,

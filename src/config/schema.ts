@@ -7,7 +7,9 @@
 import { defaultLimits, type Limits, LogLevel, type LogLevelName, queueOverflowPolicies } from '../base/index.js';
 import { isValidTopicFilter } from '../protocol/index.js';
 import { durabilityModes } from '../storage/index.js';
+import { authentication, authorization, groups, listenerAuthentication, roles, userFields } from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
+import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
 
@@ -124,6 +126,7 @@ const listener = group({
       default: 511,
     }),
     tls: tlsSettings,
+    authentication: listenerAuthentication,
   },
 });
 
@@ -144,7 +147,9 @@ const user = group({
       allowed: 'text of 1 to 1024 bytes',
       check: (value) => bytesOf(value) >= 1 && bytesOf(value) <= 1024,
       secret: true,
+      optional: true,
     }),
+    ...userFields,
   },
 });
 
@@ -287,7 +292,14 @@ export const schema = group({
       defaultText: '`default` (mqtt://127.0.0.1:1883) and `web` (ws://127.0.0.1:8083/mqtt)',
       item: listener,
     }),
+    rates: rateSettings,
+    bans: banSettings,
+    protection: protectionSettings,
     users: list({ sentence: 'Who may log in with user name and password.', apply: 'restart', default: [], item: user }),
+    authentication,
+    authorization,
+    roles,
+    groups,
     storage: group({
       sentence: 'Where sessions and messages are kept.',
       fields: {

@@ -65,12 +65,41 @@ export interface GroupSetting<Fields extends GroupFields = GroupFields> {
   readonly fields: Fields;
 }
 
-export type Setting = IntegerSetting | BooleanSetting | TextSetting | ChoiceSetting | AnyList | AnyGroup;
+/** Texts by names of the writer's choice. */
+export interface MapSetting {
+  readonly kind: 'map';
+  readonly sentence: string;
+  readonly apply: ApplyClass;
+  /** What each value may be. */
+  readonly item: TextSetting;
+}
+
+/** A group whose setting `type` says which other settings it has. */
+export interface VariantSetting<Variants extends AnyVariants = AnyVariants> {
+  readonly kind: 'variant';
+  readonly sentence: string;
+  readonly apply: ApplyClass;
+  readonly variants: Variants;
+}
+
+export type Setting =
+  | IntegerSetting
+  | BooleanSetting
+  | TextSetting
+  | ChoiceSetting
+  | MapSetting
+  | AnyList
+  | AnyGroup
+  | AnyVariant;
 export interface GroupFields {
   readonly [key: string]: Setting;
 }
 interface AnyList extends ListSetting<Setting> {}
 interface AnyGroup extends GroupSetting<GroupFields> {}
+interface AnyVariants {
+  readonly [type: string]: AnyGroup;
+}
+interface AnyVariant extends VariantSetting<AnyVariants> {}
 
 type OptionalKeys<Fields> = {
   [Key in keyof Fields]: Fields[Key] extends { optional: true } ? Key : never;
@@ -85,20 +114,26 @@ export type ValueOf<S> = S extends { kind: 'integer' }
       ? Choice
       : S extends { kind: 'text' }
         ? string
-        : S extends { kind: 'list'; item: infer Item }
-          ? readonly ValueOf<Item>[]
-          : S extends { kind: 'group'; fields: infer Fields }
-            ? { readonly [Key in Exclude<keyof Fields, OptionalKeys<Fields>>]: ValueOf<Fields[Key]> } & {
-                readonly [Key in OptionalKeys<Fields>]?: ValueOf<Fields[Key]>;
-              }
-            : never;
+        : S extends { kind: 'map' }
+          ? Readonly<Record<string, string>>
+          : S extends { kind: 'variant'; variants: infer Variants }
+            ? { [Type in keyof Variants]: { readonly type: Type } & ValueOf<Variants[Type]> }[keyof Variants]
+            : S extends { kind: 'list'; item: infer Item }
+              ? readonly ValueOf<Item>[]
+              : S extends { kind: 'group'; fields: infer Fields }
+                ? { readonly [Key in Exclude<keyof Fields, OptionalKeys<Fields>>]: ValueOf<Fields[Key]> } & {
+                    readonly [Key in OptionalKeys<Fields>]?: ValueOf<Fields[Key]>;
+                  }
+                : never;
 
 /** The type of what a program may give: every key may be left out. */
 export type InputOf<S> = S extends { kind: 'list'; item: infer Item }
   ? readonly InputOf<Item>[]
-  : S extends { kind: 'group'; fields: infer Fields }
-    ? { readonly [Key in keyof Fields]?: InputOf<Fields[Key]> | undefined }
-    : ValueOf<S>;
+  : S extends { kind: 'variant'; variants: infer Variants }
+    ? { [Type in keyof Variants]: { readonly type: Type } & InputOf<Variants[Type]> }[keyof Variants]
+    : S extends { kind: 'group'; fields: infer Fields }
+      ? { readonly [Key in keyof Fields]?: InputOf<Fields[Key]> | undefined }
+      : ValueOf<S>;
 
 export const integer = <const S extends Omit<IntegerSetting, 'kind'>>(setting: S) => ({
   kind: 'integer' as const,
@@ -114,6 +149,11 @@ export const choice = <const S extends Omit<ChoiceSetting, 'kind'>>(setting: S) 
   ...setting,
 });
 export const list = <const S extends Omit<ListSetting, 'kind'>>(setting: S) => ({ kind: 'list' as const, ...setting });
+export const map = <const S extends Omit<MapSetting, 'kind'>>(setting: S) => ({ kind: 'map' as const, ...setting });
+export const variant = <const S extends Omit<VariantSetting, 'kind'>>(setting: S) => ({
+  kind: 'variant' as const,
+  ...setting,
+});
 export const group = <const S extends Omit<GroupSetting, 'kind'>>(setting: S) => ({
   kind: 'group' as const,
   ...setting,
@@ -132,6 +172,10 @@ export function describeAllowed(setting: Setting): string {
       return setting.choices.length === 1 ? `only ${setting.choices[0]}` : `one of ${setting.choices.join(', ')}`;
     case 'list':
       return `list; each entry: ${describeAllowed(setting.item)}`;
+    case 'map':
+      return `names with ${describeAllowed(setting.item)}`;
+    case 'variant':
+      return `settings with type one of ${Object.keys(setting.variants).join(', ')}`;
     case 'group':
       return `settings ${Object.keys(setting.fields).join(', ')}`;
   }

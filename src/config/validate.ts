@@ -7,7 +7,16 @@
 import { quoted } from '../base/index.js';
 import { nearest } from './nearest.js';
 import type { Problem } from './problem.js';
-import { describeAllowed, type GroupFields, type GroupSetting, type ListSetting, type Setting } from './setting.js';
+import {
+  choice,
+  describeAllowed,
+  type GroupFields,
+  type GroupSetting,
+  type ListSetting,
+  type MapSetting,
+  type Setting,
+  type VariantSetting,
+} from './setting.js';
 import { type Position, plainSource, type Source } from './source.js';
 
 /** Entries of one list; more is a mistake or an attack, not a configuration. */
@@ -44,6 +53,8 @@ export function validate(setting: Setting, source: Source, key: string, findings
   findings.positions.set(key, source.at);
   if (setting.kind === 'group') return validateGroup(setting, source, key, findings);
   if (setting.kind === 'list') return validateList(setting, source, key, findings);
+  if (setting.kind === 'map') return validateMap(setting, source, key, findings);
+  if (setting.kind === 'variant') return validateVariant(setting, source, key, findings);
   if (source.kind === 'scalar') {
     if (setting.kind === 'integer' && typeof source.value === 'number') {
       const { value } = source;
@@ -99,13 +110,15 @@ function fillIn(
     if (field.kind === 'group')
       values[name] = validateGroup(field, { kind: 'nothing', at: undefined }, join(key, name), findings);
     else if (field.kind === 'list') values[name] = defaultList(field);
+    else if (field.kind === 'map') values[name] = {};
+    else if (field.kind === 'variant')
+      findings.report(join(key, name), at, `is missing; needed is ${describeAllowed(field)}`);
     else if (field.default !== undefined) values[name] = field.default;
     else if (field.computed === undefined && !field.optional)
       findings.report(join(key, name), at, `is missing; needed is ${describeAllowed(field)}`);
   }
   for (const [name, field] of missing)
-    if (field.kind !== 'group' && field.kind !== 'list' && field.computed !== undefined)
-      values[name] = field.computed(values);
+    if ('computed' in field && field.computed !== undefined) values[name] = field.computed(values);
 }
 
 function validateList(setting: ListSetting<Setting>, source: Source, key: string, findings: Findings): unknown {
@@ -124,6 +137,42 @@ function validateList(setting: ListSetting<Setting>, source: Source, key: string
   return items.map((item, index) => validate(setting.item, item, `${key}[${index}]`, findings));
 }
 
+function validateMap(setting: MapSetting, source: Source, key: string, findings: Findings): unknown {
+  if (source.kind !== 'map') {
+    findings.report(key, source.at, mismatch(setting, source));
+    return undefined;
+  }
+  const values: Record<string, unknown> = Object.create(null);
+  for (const entry of source.entries()) {
+    const entryKey = `${key}.${safeKey(entry.key)}`;
+    if (entry.key in values) findings.report(entryKey, entry.at, 'is given twice');
+    values[entry.key] = validate(setting.item, entry.value, entryKey, findings);
+  }
+  return { ...values };
+}
+
+/** Reads `type` first: it says what else there may be. */
+function validateVariant(setting: VariantSetting, source: Source, key: string, findings: Findings): unknown {
+  const types = Object.keys(setting.variants);
+  const field = choice({ sentence: 'What it is.', apply: setting.apply, choices: types });
+  if (source.kind !== 'map') {
+    findings.report(key, source.at, mismatch(setting, source));
+    return undefined;
+  }
+  const given = source.entries().find((entry) => entry.key === 'type');
+  if (given === undefined) {
+    findings.report(`${key}.type`, source.at, `is missing; needed is ${describeAllowed(field)}`);
+    return undefined;
+  }
+  const type = given.value.kind === 'scalar' ? String(given.value.value) : '';
+  if (!Object.hasOwn(setting.variants, type)) {
+    findings.report(`${key}.type`, given.value.at, mismatch(field, given.value));
+    return undefined;
+  }
+  const { sentence, fields } = setting.variants[type]!;
+  return validateGroup({ kind: 'group', sentence, fields: { type: field, ...fields } }, source, key, findings);
+}
+
 function defaultList(setting: ListSetting<Setting>): unknown {
   const findings = new Findings(undefined);
   const value = validate(setting, plainSource(setting.default), '', findings);
@@ -133,7 +182,7 @@ function defaultList(setting: ListSetting<Setting>): unknown {
 }
 
 function mismatch(setting: Setting, source: Source): string {
-  const secret = setting.kind !== 'group' && setting.kind !== 'list' && setting.secret;
+  const secret = 'secret' in setting && setting.secret;
   const quotes =
     setting.kind === 'text' && source.kind === 'scalar' && typeof source.value !== 'string'
       ? ' (put it in quotes)'

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { silentLogger } from '../base/index.js';
 import { ReasonCode } from '../protocol/index.js';
-import { BuiltInPolicy } from './built-in-policy.js';
-import type { Client, ConnectRequest } from './policy.js';
+import { AccessPolicy } from './access-policy.js';
+import { type AccessOptions, openAccess } from './options.js';
+import type { Admission, Client, ConnectRequest } from './policy.js';
 
 const client: Client = {
   clientId: 'c',
@@ -18,11 +20,20 @@ const request = (username: string | undefined, password?: string, allowAnonymous
   allowAnonymous,
 });
 
-describe('the built-in policy', () => {
-  const policy = new BuiltInPolicy([
-    { username: 'ada', password: 'pässword' },
-    { username: 'bob', password: 'other' },
-  ]);
+const policyOf = (options: Partial<AccessOptions>) =>
+  new AccessPolicy({ ...openAccess, ...options }, { log: silentLogger });
+
+describe('the policy of users alone', () => {
+  const users = policyOf({
+    users: [
+      { username: 'ada', password: 'pässword' },
+      { username: 'bob', password: 'other' },
+    ],
+  });
+  const policy = {
+    authenticate: (asked: ConnectRequest) => users.authenticate(asked) as Admission,
+    beginExchange: (method: string) => users.beginExchange(method, client),
+  };
 
   it('lets users in with their own password only', () => {
     assert.equal(policy.authenticate(request('ada', 'pässword')).reasonCode, ReasonCode.Success);
@@ -50,10 +61,13 @@ describe('the built-in policy', () => {
   });
 
   it('knows nobody without users: a user name counts for nothing', () => {
-    const open = new BuiltInPolicy([]);
-    assert.equal(open.authenticate(request('any', 'thing', true)).reasonCode, ReasonCode.Success);
-    assert.equal(open.authenticate(request('any', 'thing')).reasonCode, ReasonCode.BadUserNameOrPassword);
-    assert.equal(open.beginExchange('SCRAM-SHA-256'), undefined);
+    const open = policyOf({});
+    assert.equal((open.authenticate(request('any', 'thing', true)) as Admission).reasonCode, ReasonCode.Success);
+    assert.equal(
+      (open.authenticate(request('any', 'thing')) as Admission).reasonCode,
+      ReasonCode.BadUserNameOrPassword,
+    );
+    assert.equal(open.beginExchange('SCRAM-SHA-256', client), undefined);
   });
 
   it('offers SCRAM to its users, and nothing else', () => {
@@ -64,9 +78,9 @@ describe('the built-in policy', () => {
   });
 
   it('allows everything but publishing below $SYS', () => {
-    assert.equal(policy.authorizePublish(client, '$SYS/broker/uptime'), ReasonCode.NotAuthorized);
-    assert.equal(policy.authorizePublish(client, '$SYStem'), ReasonCode.Success);
-    assert.equal(policy.authorizePublish(client, 'a'), ReasonCode.Success);
-    for (const qos of [0, 1, 2] as const) assert.equal(policy.authorizeSubscribe(client, '$SYS/#', qos), qos);
+    assert.equal(users.authorizePublish(client, '$SYS/broker/uptime'), ReasonCode.NotAuthorized);
+    assert.equal(users.authorizePublish(client, '$SYStem'), ReasonCode.Success);
+    assert.equal(users.authorizePublish(client, 'a'), ReasonCode.Success);
+    for (const qos of [0, 1, 2] as const) assert.equal(users.authorizeSubscribe(client, '$SYS/#', qos), qos);
   });
 });

@@ -54,6 +54,12 @@ export interface Identity {
   readonly attributes: Readonly<Record<string, string>>;
   /** Rules of the source that admitted the client, such as the claims of its token. */
   readonly rules?: readonly unknown[];
+  /** The source that admitted the client, by its name in the configuration. */
+  readonly source?: string;
+  /** Allowed everything that is not the broker's own. */
+  readonly superuser?: boolean;
+  /** What it may do in the administration of the broker; absent: nothing. */
+  readonly administration?: 'viewer' | 'operator' | 'admin';
 }
 
 export interface ConnectRequest extends Client {
@@ -72,7 +78,12 @@ export interface Admission {
 /** One step of enhanced authentication (v5 §4.12). */
 export type ExchangeStep =
   | { readonly outcome: 'continue'; readonly data: Buffer }
-  | { readonly outcome: 'success'; readonly data: Buffer | undefined; readonly username: string }
+  | {
+      readonly outcome: 'success';
+      readonly data: Buffer | undefined;
+      readonly username: string;
+      readonly identity?: Identity;
+    }
   | { readonly outcome: 'refused'; readonly reasonCode: ConnackReasonCode };
 
 /** One run of an authentication method, from CONNECT or a re-authentication to its end. */
@@ -93,5 +104,11 @@ export interface Policy {
   /** The granted QoS (perhaps lower than asked), or a refusal. `topicFilter` is without a share prefix. */
   authorizeSubscribe(client: Client, topicFilter: string, qos: QoS): SubackReasonCode | Promise<SubackReasonCode>;
   /** Whether the client may be sent messages of this topic; absent where every subscriber may. */
-  authorizeReceive?(client: Client, topicName: string): boolean;
+  readonly authorizeReceive?: ((client: Client, topicName: string) => boolean) | undefined;
+  /** Whether the client may end a subscription; absent where every client may. */
+  readonly authorizeUnsubscribe?: ((client: Client, topicFilter: string) => boolean) | undefined;
+  /** What a refused publish or subscription does beside being refused; absent: nothing. */
+  readonly denyAction?: 'ignore' | 'disconnect';
+  /** Calls `listener` when verdicts may have changed: what was allowed has to be asked for again. Returns what ends that. */
+  onChange?(listener: () => void): () => void;
 }

@@ -3,9 +3,15 @@
  * the test moves. What a client sends is handled before `send` returns; what the broker answers is there after it.
  */
 import { type Clock, defaultLimits, type Limits, silentLogger, TimerWheel, Turn } from '../../src/base/index.js';
-import { Connection, type ConnectionContext, OutboundTotals } from '../../src/connection/index.js';
+import {
+  Connection,
+  type ConnectionContext,
+  OutboundTotals,
+  Protection,
+  type ProtectionOptions,
+} from '../../src/connection/index.js';
 import { BrokerMetrics } from '../../src/metrics/index.js';
-import { BuiltInPolicy } from '../../src/policy/index.js';
+import { AccessPolicy, openAccess } from '../../src/policy/index.js';
 import {
   encodePacket,
   Message,
@@ -20,6 +26,16 @@ import { Pressure, SessionRegistry } from '../../src/session/index.js';
 import type { ByteSink, ByteStream, PeerAddress } from '../../src/transport/index.js';
 
 const nothing = () => {};
+
+const noProtection: ProtectionOptions = {
+  rates: [],
+  connectionsPerUserMax: 0,
+  connectionsPerAddressMax: 0,
+  connectionsPerSecondMax: 0,
+  connectionSecondsMax: 0,
+  flapping: { connectsMax: 0, windowSeconds: 60, banSeconds: 60 },
+  logins: { failuresMax: 0, windowSeconds: 60, delaySecondsMax: 1 },
+};
 
 export class MemoryBroker {
   nowMs = 1_000_000;
@@ -64,7 +80,8 @@ export class MemoryBroker {
       },
       metrics: this.metrics,
       log: silentLogger,
-      policy: new BuiltInPolicy([]),
+      policy: new AccessPolicy(openAccess, { log: silentLogger }),
+      protection: new Protection(noProtection, this.clock, silentLogger, undefined),
       router,
       sessions,
       pressure,

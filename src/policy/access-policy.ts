@@ -1,0 +1,219 @@
+/**
+ * The policy of the configuration: a chain of authentication, a chain of authorization, and the users, roles and groups that both
+ * use and that may be changed while the broker runs.
+ *
+ * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
+ * is in. Publishing below `$SYS` is for the broker alone.
+ */
+import type { Logger } from '../base/index.js';
+import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
+import type { FindStanding } from './authentication/built-in-sources.js';
+import { AuthenticationChain, type ExplainedLogin } from './authentication/chain.js';
+import { makeAuthentication } from './authentication/make.js';
+import type { AuthenticationSource } from './authentication/source.js';
+import { UserStore, UsersSource } from './authentication/users.js';
+import { AuthorizationChain, type Decision, type ExplainedStep } from './authorization/authorization-chain.js';
+import { makeAuthorization } from './authorization/make.js';
+import { RoleBook } from './authorization/role-book.js';
+import type { Standing } from './authorization/who.js';
+import type { AccessOptions } from './options.js';
+import { PasswordChecker } from './passwords/password-checker.js';
+import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
+import type { Question } from './sources/facts.js';
+import type { SourceStatus } from './sources/guard.js';
+
+export interface AccessDependencies {
+  readonly log: Logger;
+  /** What the certificate authority knows of certificates. */
+  readonly findStanding?: FindStanding;
+  /** How often files are looked at, milliseconds. */
+  readonly lookMs?: number;
+}
+
+export interface AccessStatus {
+  readonly authentication: readonly SourceStatus[];
+  readonly authorization: readonly SourceStatus[];
+  readonly logins: { readonly allowed: number; readonly denied: number; readonly unavailable: number };
+  /** Publishes and subscriptions refused, and those that got no answer and were refused for it. */
+  readonly refused: { readonly denied: number; readonly unavailable: number };
+}
+
+/** The name of the `users` of the configuration as a source. */
+const USERS = 'users';
+
+export class AccessPolicy implements Policy {
+  readonly users: UserStore;
+  readonly roles = new RoleBook();
+  readonly denyAction: 'ignore' | 'disconnect';
+  /** Present while some rule may forbid a delivery. */
+  authorizeReceive: ((client: Client, topicName: string) => boolean) | undefined;
+  readonly authorizeUnsubscribe: ((client: Client, topicFilter: string) => boolean) | undefined;
+  private readonly authentication: AuthenticationChain;
+  private readonly authorization: AuthorizationChain;
+  private readonly allowsAll: boolean;
+  private readonly usersSources: readonly UsersSource[];
+  private readonly stores = new Map<string, UserStore>();
+  private readonly listeners = new Set<() => void>();
+
+  /** Errors  Error in words where an option cannot be used. */
+  constructor(options: AccessOptions, dependencies: AccessDependencies) {
+    const { log } = dependencies;
+    const configured = options.authentication.find(({ type }) => type === 'users');
+    this.users = new UserStore(configured?.name ?? USERS);
+    this.users.setAll(options.users);
+    const checker = new PasswordChecker();
+    const shared = { ...dependencies, users: this.users, checker };
+    const implied = options.authentication.length === 0;
+    const sources = implied
+      ? [new UsersSource(USERS, 'users', this.users, checker, true)]
+      : options.authentication.map((source) => makeAuthentication(source, shared));
+    this.usersSources = sources.filter((source): source is UsersSource => source instanceof UsersSource);
+    this.stores.set(this.users.source, this.users);
+    for (const { store } of this.usersSources) this.stores.set(store.source, store);
+    this.authentication = new AuthenticationChain(
+      sources,
+      chainsOf(options, sources),
+      () => implied && this.users.size === 0,
+      log,
+    );
+
+    for (const role of options.roles) this.roles.setRole(role);
+    for (const group of options.groups) this.roles.setGroup({ ...group, roles: group.roles.map((name) => ({ name })) });
+    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
+    this.denyAction = denyAction;
+    this.allowsAll = authorizing.length === 0;
+    this.authorization = new AuthorizationChain(
+      authorizing.map((source) =>
+        makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
+      ),
+      { noMatch, cacheTopicsMax, standingOf: (client) => this.standingOf(client) },
+    );
+    this.authorizeUnsubscribe = authorizing.some(({ type }) => type === 'roles')
+      ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
+      : undefined;
+    this.roles.onChange(() => this.changed());
+    for (const store of this.stores.values()) store.onChange(() => this.changed());
+    this.changed();
+  }
+
+  /** Errors  Fault when a source cannot begin, such as a file that is not there. */
+  async open(): Promise<void> {
+    await this.authentication.open();
+    await this.authorization.open();
+  }
+
+  /** Work ahead of the first login, which may take a while. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    for (const source of this.usersSources) await source.prepare(signal);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.authentication.close(), this.authorization.close()]);
+  }
+
+  authenticate(request: ConnectRequest): Admission | Promise<Admission> {
+    return this.authentication.authenticate(request);
+  }
+
+  beginExchange(method: string, client: Client): AuthenticationExchange | undefined {
+    return this.authentication.beginExchange(method, client);
+  }
+
+  authorizePublish(
+    client: Client,
+    topicName: string,
+    qos: QoS = 0,
+    retain = false,
+  ): PubackReasonCode | Promise<PubackReasonCode> {
+    if (isOfBroker(topicName)) return ReasonCode.NotAuthorized;
+    if (this.allowsAll) return ReasonCode.Success;
+    const decision = this.authorization.publish(client, topicName, qos, retain);
+    return typeof decision === 'string' ? publishAnswers[decision] : decision.then((known) => publishAnswers[known]);
+  }
+
+  authorizeSubscribe(client: Client, topicFilter: string, qos: QoS): SubackReasonCode | Promise<SubackReasonCode> {
+    if (this.allowsAll) return qos;
+    const decision = this.authorization.subscribe(client, topicFilter, qos);
+    const answer = (known: Decision): SubackReasonCode => (known === 'allow' ? qos : refusals[known]);
+    return typeof decision === 'string' ? answer(decision) : decision.then(answer);
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  status(): AccessStatus {
+    const { denied, unavailable } = this.authorization;
+    return {
+      authentication: this.authentication.status(),
+      authorization: this.authorization.status(),
+      logins: { ...this.authentication.counts },
+      refused: { denied, unavailable },
+    };
+  }
+
+  /** What each source says to a login. Sources are asked as for a login. */
+  explainConnect(request: ConnectRequest): Promise<{ admission: Admission; steps: ExplainedLogin[] }> {
+    return this.authentication.explain(request);
+  }
+
+  async explain(client: Client, question: Question): Promise<{ decision: Decision; steps: ExplainedStep[] }> {
+    const answer = (decision: Decision, source: string, origin: string) => ({
+      decision,
+      steps: [{ source, type: source, answer: decision, origin }],
+    });
+    if (question.action === 'publish' && isOfBroker(question.topic))
+      return answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
+    if (this.allowsAll) return answer('allow', 'broker', 'no source of authorization is configured');
+    if (client.identity?.superuser) return answer('allow', 'identity', 'a superuser');
+    return this.authorization.explain(client, question);
+  }
+
+  /** Roles and groups of a client at this time: users of a store have those that the store says now. */
+  private standingOf(client: Client): Standing {
+    const { identity } = client;
+    let found: Standing = identity ?? nobody;
+    const store = identity?.source === undefined ? undefined : this.stores.get(identity.source);
+    if (store !== undefined) {
+      const user = store.get(identity!.username);
+      found = user === undefined ? nobody : { roles: user.options.roles ?? [], groups: user.options.groups ?? [] };
+    }
+    return this.roles.standing(client, found);
+  }
+
+  private changed(): void {
+    this.authorization.changed();
+    const { authorization } = this;
+    this.authorizeReceive =
+      !this.allowsAll && authorization.governsReceive
+        ? (client, topicName) => authorization.receive(client, topicName)
+        : undefined;
+    for (const listener of this.listeners) listener();
+  }
+}
+
+const nobody: Standing = { roles: [], groups: [] };
+const refusals = { deny: ReasonCode.NotAuthorized, unavailable: ReasonCode.UnspecifiedError } as const;
+const publishAnswers = { allow: ReasonCode.Success, ...refusals } as const;
+
+// 0x24 is `$`: one look at the first unit settles nearly all
+const isOfBroker = (topicName: string) => topicName.charCodeAt(0) === 0x24 && topicName.startsWith('$SYS/');
+
+/** By listener, the sources it names, in the order in which it names them. */
+function chainsOf(
+  { listeners }: AccessOptions,
+  sources: readonly AuthenticationSource[],
+): Map<string, readonly AuthenticationSource[]> {
+  const chains = new Map<string, readonly AuthenticationSource[]>();
+  for (const { name, authentication } of listeners) {
+    if (authentication.length === 0) continue;
+    const named = authentication.map((wanted) => {
+      const found = sources.find((source) => source.name === wanted);
+      if (found === undefined) throw new Error(`listener ${name} names ${JSON.stringify(wanted)}, which is no source`);
+      return found;
+    });
+    chains.set(name, named);
+  }
+  return chains;
+}

@@ -1,0 +1,38 @@
+/** From settings to a source. */
+import type { Logger } from '../../base/index.js';
+import type { AuthorizationSourceOptions } from '../options.js';
+import { IdentitySource, MosquittoAclSource, RolesSource, RulesFileSource, RulesSource } from './local-sources.js';
+import type { RoleBook } from './role-book.js';
+import type { AuthorizationSource } from './source.js';
+
+export interface AuthorizationDependencies {
+  readonly log: Logger;
+  readonly roles: RoleBook;
+  /** Rules of this source have changed. */
+  readonly changed: () => void;
+  readonly lookMs?: number;
+}
+
+export function makeAuthorization(
+  options: AuthorizationSourceOptions,
+  { log, roles, changed, lookMs }: AuthorizationDependencies,
+): AuthorizationSource {
+  switch (options.type) {
+    case 'rules':
+      return new RulesSource(options.name, options.rules);
+    case 'rulesFile':
+      return new RulesFileSource(options.name, options.path, log, changed, lookMs);
+    case 'mosquittoAclFile':
+      return new MosquittoAclSource(options.name, options.path, log, changed, lookMs);
+    case 'identity':
+      return new IdentitySource(options.name);
+    case 'roles': {
+      const { publishClientSend, publishClientReceive, subscribe, unsubscribe } = options;
+      roles.defaults = { publishClientSend, publishClientReceive, subscribe, unsubscribe };
+      roles.anonymousGroup = options.anonymousGroup;
+      return new RolesSource(options.name, roles);
+    }
+    default:
+      throw new Error('later');
+  }
+}

@@ -1,0 +1,106 @@
+/** Whom a rule is about. Every condition that is given has to hold; of the values of one condition, one. */
+import { BlockList, isIPv6 } from 'node:net';
+import type { Client } from '../policy.js';
+
+export interface Who {
+  readonly usernames?: readonly string[];
+  readonly clientIds?: readonly string[];
+  readonly addresses?: readonly string[];
+  readonly listeners?: readonly string[];
+  readonly roles?: readonly string[];
+  readonly groups?: readonly string[];
+  /** Common names of certificates. */
+  readonly certificates?: readonly string[];
+}
+
+/** What a client has at this moment, beside what it is. */
+export interface Standing {
+  readonly roles: readonly string[];
+  readonly groups: readonly string[];
+}
+
+export type WhoTest = (client: Client, standing: Standing) => boolean;
+
+/** Longer values match no pattern: a pattern may take very long over them. */
+const PATTERN_INPUT_MAX = 1024;
+
+/** Errors  Error in words for whoever wrote it. */
+export function compileWho(who: Who | undefined): WhoTest | undefined {
+  if (who === undefined) return undefined;
+  const tests: WhoTest[] = [];
+  const text = (values: readonly string[] | undefined, read: (client: Client) => string | undefined) => {
+    if (values === undefined || values.length === 0) return;
+    const matches = compileTexts(values);
+    tests.push((client) => matches(read(client)));
+  };
+  text(who.usernames, (client) => client.username);
+  text(who.clientIds, (client) => client.clientId);
+  text(who.listeners, (client) => client.listener);
+  text(who.certificates, (client) => client.certificate?.commonName);
+  if (who.addresses?.length) {
+    const contains = compileNetworks(who.addresses);
+    tests.push((client) => contains(client.address));
+  }
+  for (const [names, of] of [
+    [who.roles, 'roles'],
+    [who.groups, 'groups'],
+  ] as const)
+    if (names?.length) tests.push((_, standing) => standing[of].some((name) => names.includes(name)));
+  return tests.length === 0 ? undefined : (client, standing) => tests.every((test) => test(client, standing));
+}
+
+/** Texts that are meant as they are, or as regular expressions when written `/…/` (anchored at both ends). */
+export function compileTexts(values: readonly string[]): (value: string | undefined) => boolean {
+  const exact = new Set<string>();
+  const patterns: RegExp[] = [];
+  for (const value of values)
+    if (isPattern(value)) patterns.push(compilePattern(value));
+    else exact.add(value);
+  return (value) => {
+    if (value === undefined) return false;
+    if (exact.has(value)) return true;
+    return value.length <= PATTERN_INPUT_MAX && patterns.some((pattern) => pattern.test(value));
+  };
+}
+
+const isPattern = (value: string) => value.length > 2 && value.startsWith('/') && value.endsWith('/');
+
+function compilePattern(value: string): RegExp {
+  try {
+    return new RegExp(`^(?:${value.slice(1, -1)})$`, 'u');
+  } catch (error) {
+    throw new Error(`${JSON.stringify(value)} is no regular expression: ${(error as Error).message}`);
+  }
+}
+
+/** What is wrong with a text or pattern; undefined when nothing is. */
+export function patternProblem(value: string): string | undefined {
+  if (!isPattern(value)) return value === '' ? 'is empty' : undefined;
+  try {
+    compilePattern(value);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Addresses and networks such as `10.0.0.0/8`; an IPv4 address in IPv6 clothes counts as what it is. */
+export function compileNetworks(networks: readonly string[]): (address: string) => boolean {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', prefix] = network.split('/');
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+    try {
+      if (prefix === undefined) list.addAddress(address, family);
+      else list.addSubnet(address, Number(prefix), family);
+    } catch {
+      throw new Error(`${JSON.stringify(network)} is no address and no network`);
+    }
+  }
+  return (address) => {
+    if (address === '') return false;
+    const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+    const plain = mapped ?? address;
+    return list.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
+  };
+}

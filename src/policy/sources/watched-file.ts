@@ -1,0 +1,89 @@
+/**
+ * A file that is read at the start and again whenever it has changed.
+ *
+ * A change that cannot be read or understood leaves what was read before in force, and says so once. Looks at size, time and
+ * inode every two seconds: notifications of file systems miss too many ways of replacing a file.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { Fault, type Logger } from '../../base/index.js';
+
+const LOOK_MS = 2000;
+const BYTES_MAX = 256 * 1024 * 1024;
+
+export class WatchedFile<Content> {
+  lastError: string | undefined;
+  private seen = '';
+  private timer: NodeJS.Timeout | undefined;
+  private looking = false;
+
+  constructor(
+    readonly path: string,
+    private readonly parse: (text: string) => Content,
+    private readonly take: (content: Content) => void,
+    private readonly log: Logger,
+    private readonly lookMs: number = LOOK_MS,
+  ) {}
+
+  /** Errors  Fault ACCESS_FILE when it cannot be read or understood. */
+  async open(): Promise<void> {
+    try {
+      await this.read(await this.mark());
+    } catch (error) {
+      throw new Fault('ACCESS_FILE', `${this.path}: ${describe(error)}`, { cause: error });
+    }
+    this.timer = setInterval(() => void this.look(), this.lookMs).unref();
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Reads the file if it has changed; `open` does so by itself from time to time. */
+  async look(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    try {
+      const mark = await this.mark();
+      if (mark === this.seen) return;
+      await this.read(mark);
+      this.log.information('file.reloaded', 'a changed file was read', { path: this.path });
+    } catch (error) {
+      const sentence = describe(error);
+      if (sentence !== this.lastError)
+        this.log.error('file.reload-failed', 'a changed file cannot be used; what was read before stays in force', {
+          path: this.path,
+          error: sentence,
+        });
+      this.lastError = sentence;
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  private async mark(): Promise<string> {
+    const { size, mtimeMs, ino } = await stat(this.path);
+    if (size > BYTES_MAX) throw new Error(`has ${size} bytes; at most ${BYTES_MAX} are allowed`);
+    return `${ino} ${size} ${mtimeMs}`;
+  }
+
+  private async read(mark: string): Promise<void> {
+    this.seen = mark;
+    const bytes = await readFile(this.path);
+    let text: string;
+    try {
+      text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    } catch {
+      throw new Error('is not UTF-8 text');
+    }
+    this.take(this.parse(text));
+    this.lastError = undefined;
+  }
+}
+
+function describe(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
+  if (code === 'EISDIR') return 'it is a folder';
+  return message;
+}
