@@ -7,4 +7,5 @@ export * from './logger.js';
 export * from './quote.js';
 export * from './short-bytes.js';
 export * from './timer-wheel.js';
+export { TokenBucket } from './token-bucket.js';
 export * from './turn.js';

@@ -621,6 +621,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       name,
       allowAnonymous: config.allowAnonymous,
       connectionsMax,
+      mountPoint: config.mountPoint,
       protocolVersions: config.protocolVersions.map((version) => versions[version]!),
       pskIdentityAsUsername: config.tls.psk.identityAsUsername,
     };
@@ -779,7 +780,13 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
   private ownListener(name: string, allowAnonymous: boolean): ListenerOptions {
-    return { name, allowAnonymous, connectionsMax: this.config.limits.connectionsMax, protocolVersions: [3, 4, 5] };
+    return {
+      name,
+      allowAnonymous,
+      connectionsMax: this.config.limits.connectionsMax,
+      mountPoint: '',
+      protocolVersions: [3, 4, 5],
+    };
   }
 
   /** A will is a publish of its client like any other, only later. */

@@ -60,6 +60,14 @@ const listener = group({
       check: (value) => bytesOf(value) >= 1 && bytesOf(value) <= 107 && printable(value),
       optional: true,
     }),
+    mountPoint: text({
+      sentence:
+        'What the topics of its clients begin with, unseen by them: a tree of topics for each listener, or, with `%u` (user name) and `%c` (client identifier), for each client. Rules for access are written without it.',
+      apply: 'restart',
+      allowed: 'text of at most 256 bytes without `+`, `#` and a leading `$`',
+      check: (value) => bytesOf(value) <= 256 && printable(value) && !/^\$|[+#]/.test(value),
+      default: '',
+    }),
     path: text({
       sentence: 'URL path of WebSocket connections; others are answered with 404. Only with protocols `ws` and `wss`.',
       apply: 'restart',

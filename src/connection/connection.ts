@@ -25,6 +25,7 @@ import {
   type Properties,
   ProtocolFailure,
   type ProtocolVersion,
+  type PubackReasonCode,
   type PublishRun,
   type QoS,
   ReasonCode,
@@ -44,8 +45,10 @@ import { onSubscribe } from './on-subscribe.js';
 import { onUnsubscribe } from './on-unsubscribe.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
+import type { ClientRates } from './protection/rates.js';
 import { writePublish } from './publish-writer.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
+import { type TransportFacts, transportFacts } from './transport-facts.js';
 
 /** A session stops taking from its queue, and publishers are held, while more than this waits for the socket, bytes. */
 const ROOM_BYTES = 1_048_576;
@@ -53,6 +56,8 @@ const ROOM_BYTES = 1_048_576;
 const SHARE_BYTES_MIN = 1024;
 /** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
 const CONNECT_VERSION_BYTES = 9;
+const EXPIRY_WAIT_MS = 3_600_000;
+
 export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher {
   state: ConnectionState = ConnectionState.Opening;
   version: ProtocolVersion = 4;
@@ -69,12 +74,21 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   keepAlive = 0;
   connectedAtMs = 0;
   aliases: AliasesToClient | undefined;
+  /** What the topics of this client begin with, unseen by it, and how many bytes that is. */
+  mountPoint = '';
+  mountBytes = 0;
   aliasesFromClient: AliasesFromClient | undefined;
   authentication: EnhancedAuthentication | undefined;
   /** Reason code of the DISCONNECT either side sent, for observers; -1 when the stream just ended. */
   disconnectReason = -1;
   /** The client said goodbye with 0x00: its will is not published. */
   discardWill = false;
+  /** A verdict on the PUBLISH that is handled again, which was waited for. */
+  verdict: PubackReasonCode | undefined;
+  /** Limits on what the client publishes and is sent; undefined where there are none. */
+  rates: ClientRates | undefined;
+  /** The user whose connection this is counted as. */
+  countedUser: string | undefined;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
   /** QoS 1 publishes of this turn, whose acknowledgements have not left. */
@@ -95,6 +109,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   /** Something was answered in this batch of packets, before which storage stood at `sequenceBefore`. */
   private answered = false;
   private sequenceBefore = 0;
+  private rateTimer: NodeJS.Timeout | undefined;
+  private deliveryTimer: NodeJS.Timeout | undefined;
+  private expiryTimer: WheelTimer | undefined;
+  private expiresAtMs = 0;
   /** A 3.x client publishes at QoS 1 or 2 while storage cannot be written. */
   awaitsStorage = false;
 
@@ -112,6 +130,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   get peer(): PeerAddress {
     return this.stream.peer;
+  }
+
+  get facts(): TransportFacts {
+    return transportFacts(this.stream);
   }
 
   start(): void {
@@ -148,8 +170,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number, end: number): number {
     const header = bytes[start]!;
-    if (header === 0x30 && this.state === ConnectionState.Connected)
-      return receiveRun(this, bytes, start, bodyStart, bodyEnd, end);
+    if (header === 0x30 && this.connected) return receiveRun(this, bytes, start, bodyStart, bodyEnd, end);
     // A 3.x publisher cannot be told: it waits for its acknowledgement.
     if (
       this.context.storage?.failed !== undefined &&
@@ -162,6 +183,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.suspend();
       return start;
     }
+    if (header >> 4 === PacketType.Publish && this.connected)
+      return onPublish(this, header, bytes, bodyStart, bodyEnd) ? bodyEnd : start;
     this.context.metrics.packetsReceived++;
     this.onPacket(header, bytes, bodyStart, bodyEnd);
     return bodyEnd;
@@ -189,10 +212,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     }
     const type = header >> 4;
     const session = this.session!;
-    if (type === PacketType.Publish) {
-      onPublish(this, header, bytes, start, end);
-      return;
-    }
     // The short form of an acknowledgement, by far the most common.
     if (end - start === 2 && type >= PacketType.Puback && type <= PacketType.Pubcomp) {
       const packetId = (bytes[start]! << 8) | bytes[start + 1]!;
@@ -282,6 +301,27 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (this.context.storage !== undefined) this.gateAnswers();
   }
 
+  /**
+   * Handles no packet until `answer` has come; then `next` takes it, or `otherwise` what it failed with. Neither is called when the
+   * connection has ended by then.
+   */
+  await<Answer>(answer: Promise<Answer>, next: (value: Answer) => void, otherwise: (error: unknown) => void): void {
+    this.suspend();
+    const goOn = (step: () => void): void => {
+      if (this.state === ConnectionState.Closed) return;
+      try {
+        step();
+      } catch (error) {
+        this.fail(error);
+      }
+      this.proceed();
+    };
+    answer.then(
+      (value) => goOn(() => next(value)),
+      (error: unknown) => goOn(() => otherwise(error)),
+    );
+  }
+
   /** Not read until `release`, since a subscriber of what it publishes has fallen behind. Calls nest. */
   hold(): void {
     if (this.holds++ === 0) this.stream.pause();
@@ -308,10 +348,39 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   // ---- bytes out ----
 
+  get isFull(): boolean {
+    return this.outbound.bytes > ROOM_BYTES;
+  }
+
   get hasRoom(): boolean {
-    if (this.outbound.bytes <= ROOM_BYTES) return true;
+    if (this.isFull) {
+      this.starved = true;
+      return false;
+    }
+    return this.rates === undefined || !this.rates.limitsDelivery || this.mayDeliver(this.rates);
+  }
+
+  private mayDeliver(rates: ClientRates): boolean {
+    const wait = rates.deliveryWaitMs(this.context.nowMs());
+    if (wait === 0) return true;
     this.starved = true;
+    this.deliveryTimer ??= setTimeout(() => {
+      this.deliveryTimer = undefined;
+      this.refill();
+    }, wait).unref();
     return false;
+  }
+
+  /** Counts one PUBLISH against the rates of the client, which may have to wait now before its next packet is handled. */
+  spendRate(rates: ClientRates, bytes: number): void {
+    const wait = rates.published(1, bytes, this.context.nowMs());
+    if (wait === 0 || this.rateTimer !== undefined) return;
+    this.context.metrics.publishDelayed++;
+    this.suspend();
+    this.rateTimer = setTimeout(() => {
+      this.rateTimer = undefined;
+      this.proceed();
+    }, wait).unref();
   }
 
   /** Asks for this turn's output to be sent when the turn ends. */
@@ -418,8 +487,14 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     packetId: number,
     subscriptionIds: readonly number[] | undefined,
   ): boolean {
-    const { metrics, limits } = this.context;
+    const { metrics, limits, policy } = this.context;
+    if (policy.authorizeReceive !== undefined && !policy.authorizeReceive(this.client!, this.seen(message.topicName)))
+      return false;
     if (qos === 0 && this.outbound.bytes + message.bytes > limits.outboundBytesMax) return false;
+    if (this.rates?.limitsDelivery) {
+      if (qos === 0 && !this.mayDeliver(this.rates)) return false;
+      this.rates.delivered(1, message.bytes, this.context.nowMs());
+    }
     if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0)
       return false;
     metrics.packetsSent++;
@@ -429,10 +504,28 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     return true;
   }
 
+  /** A topic name as the client knows it. */
+  private seen(topicName: string): string {
+    return this.mountBytes > 0 && topicName.startsWith(this.mountPoint)
+      ? topicName.slice(this.mountPoint.length)
+      : topicName;
+  }
+
   publishRun(run: PublishRun, delivery: Delivery): void {
-    const { metrics, limits } = this.context;
+    const { metrics, limits, policy } = this.context;
     const { outbound, version5 } = this;
+    if (policy.authorizeReceive !== undefined && !policy.authorizeReceive(this.client!, this.seen(run.topicName))) {
+      metrics.publishDropped += run.count;
+      return;
+    }
     const length = run.length(version5);
+    if (this.rates?.limitsDelivery) {
+      if (!this.mayDeliver(this.rates)) {
+        metrics.publishDropped += run.count;
+        return;
+      }
+      this.rates.delivered(run.count, length, this.context.nowMs());
+    }
     if (outbound.bytes + length > limits.outboundBytesMax) {
       metrics.publishDropped += run.count;
       return;
@@ -441,6 +534,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (
       (delivery.subscriptionIds !== undefined && version5) ||
       this.aliases !== undefined ||
+      this.mountBytes > 0 ||
       run.packetBytesMaxFor(version5) > this.packetBytesMax
     ) {
       for (const message of run.messages())
@@ -611,6 +705,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private leave(wasConnected: boolean): void {
     const { session } = this;
     this.cutter.discard();
+    if (this.expiryTimer !== undefined) this.context.wheel.disarm(this.expiryTimer);
+    clearTimeout(this.rateTimer);
+    clearTimeout(this.deliveryTimer);
+    if (this.countedUser !== undefined) this.context.protection.perUser.remove(this.countedUser);
+    this.countedUser = undefined;
     if (session !== undefined) this.context.sessions.close(session, this, this.discardWill);
     if (!wasConnected) return;
     this.context.metrics.clientsConnected--;
@@ -623,6 +722,21 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   startKeepAlive(): void {
     this.context.wheel.disarm(this.timer);
     if (this.keepAlive > 0) this.context.wheel.arm(this.timer, this.keepAlive * 1500); // [MQTT-3.1.2-22]
+  }
+
+  /** Ends the connection at that time, milliseconds since the Unix epoch: what admitted the client is not valid any longer. */
+  endAt(timeMs: number | undefined): void {
+    const { wheel } = this.context;
+    if (this.expiryTimer !== undefined) wheel.disarm(this.expiryTimer);
+    if (timeMs === undefined) return;
+    this.expiryTimer ??= new WheelTimer(() => {
+      // The wheel takes no wait of any length.
+      const left = this.expiresAtMs - this.context.clock.nowMs();
+      if (left > 0) wheel.arm(this.expiryTimer!, Math.min(left, EXPIRY_WAIT_MS));
+      else this.disconnect(ReasonCode.MaximumConnectTime, 'the connection has lasted as long as it may');
+    });
+    this.expiresAtMs = timeMs;
+    wheel.arm(this.expiryTimer, Math.min(Math.max(0, timeMs - this.context.clock.nowMs()), EXPIRY_WAIT_MS));
   }
 
   private onTimer(): void {

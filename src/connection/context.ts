@@ -7,6 +7,7 @@ import type { Pressure, SessionRegistry } from '../session/index.js';
 import type { Store } from '../storage/index.js';
 import type { Connection } from './connection.js';
 import type { OutboundTotals } from './outbound.js';
+import type { Protection } from './protection/protection.js';
 
 /** What 5.0 clients are told that the broker offers; everything is on by default. */
 export interface ProtocolOptions {
@@ -26,6 +27,8 @@ export interface ListenerOptions {
   readonly name: string;
   readonly allowAnonymous: boolean;
   readonly connectionsMax: number;
+  /** What the topics of its clients begin with, unseen by them; `%u` and `%c` stand for user name and client identifier. */
+  readonly mountPoint: string;
   readonly protocolVersions: readonly ProtocolVersion[];
   /** The identity of a pre-shared key stands for user name and password. */
   readonly pskIdentityAsUsername?: boolean;
@@ -55,6 +58,7 @@ export interface ConnectionContext {
   readonly metrics: BrokerMetrics;
   readonly log: Logger;
   readonly policy: Policy;
+  readonly protection: Protection;
   readonly router: Router;
   readonly sessions: SessionRegistry;
   readonly pressure: Pressure;

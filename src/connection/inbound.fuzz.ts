@@ -60,6 +60,7 @@ const POOL = 512;
 const listener: ListenerOptions = {
   name: 'fuzz',
   allowAnonymous: true,
+  mountPoint: '',
   connectionsMax: 1000,
   protocolVersions: [3, 4, 5],
 };

@@ -6,10 +6,11 @@
  */
 
 import { quoted } from '../base/index.js';
-import type { AuthenticationExchange, ExchangeStep } from '../policy/index.js';
+import type { AuthenticationExchange, ExchangeStep, Identity } from '../policy/index.js';
 import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
+import { identify } from './on-connect.js';
 
 export interface EnhancedAuthentication {
   /** Of CONNECT; every AUTH repeats it [MQTT-4.12.0-5]. */
@@ -17,7 +18,7 @@ export interface EnhancedAuthentication {
   /** Undefined between exchanges. */
   exchange: AuthenticationExchange | undefined;
   /** Goes on with CONNECT once the first exchange has succeeded. */
-  readonly admitted: (username: string, data: Buffer | undefined) => void;
+  readonly admitted: (username: string, data: Buffer | undefined, identity: Identity | undefined) => void;
 }
 
 export function onAuth(connection: Connection, packet: AuthPacket): void {
@@ -74,7 +75,7 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     return;
   }
   if (connection.state === ConnectionState.Authenticating) {
-    authentication.admitted(step.username, step.data);
+    authentication.admitted(step.username, step.data, step.identity);
     return;
   }
   if (step.username !== connection.client!.username) {
@@ -82,6 +83,7 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     connection.refuse(ReasonCode.NotAuthorized, 're-authentication names another user');
     return;
   }
+  identify(connection, step.identity);
   send(
     connection,
     ReasonCode.Success,

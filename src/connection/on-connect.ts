@@ -3,7 +3,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { quoted } from '../base/index.js';
-import type { Admission, Client } from '../policy/index.js';
+import type { Admission, Client, Identity } from '../policy/index.js';
 import {
   type ConnackPacket,
   type ConnectPacket,
@@ -12,14 +12,19 @@ import {
   PacketType,
   type Properties,
   ProtocolFailure,
+  type PubackReasonCode,
   ReasonCode,
   type Will,
 } from '../protocol/index.js';
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
+import { mount, mountPointOf } from './mount-point.js';
 import { takeStep } from './on-auth.js';
+import { recheckSubscriptions } from './recheck.js';
 import { AliasesToClient } from './topic-aliases.js';
+
+const ADMITTED: Admission = { reasonCode: ReasonCode.Success };
 
 export function onConnect(connection: Connection, packet: ConnectPacket): void {
   const { context, listener } = connection;
@@ -63,14 +68,18 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
   if (will !== undefined && refuseWill(connection, will)) return;
 
   const clientId = packet.clientId === '' ? assignClientId(connection) : packet.clientId;
+  const facts = connection.facts;
+  const byKey = listener.pskIdentityAsUsername === true && facts.pskIdentity !== undefined;
   const client: Client = {
     clientId,
-    username: packet.username,
+    username: byKey ? facts.pskIdentity : packet.username,
     protocolVersion: packet.protocolVersion,
     listener: listener.name,
     address: connection.peer.address,
+    ...facts,
   };
   connection.client = client;
+  if (refuseBanned(connection)) return;
   const assigned = packet.clientId === '';
 
   const method = properties.authenticationMethod;
@@ -86,8 +95,9 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
     connection.authentication = {
       method,
       exchange,
-      admitted: (username, data) => {
+      admitted: (username, data, identity) => {
         connection.client = { ...client, username };
+        identify(connection, identity);
         admit(connection, packet, assigned, data);
       },
     };
@@ -95,21 +105,16 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
     return;
   }
 
-  const verdict = policy.authenticate({
-    ...client,
-    password: packet.password,
-    allowAnonymous: listener.allowAnonymous,
-  });
+  // The key has vouched for the user already.
+  const verdict = byKey
+    ? ADMITTED
+    : policy.authenticate({ ...client, password: packet.password, allowAnonymous: listener.allowAnonymous });
   if (!(verdict instanceof Promise)) return decide(connection, packet, assigned, verdict);
   connection.state = ConnectionState.Authenticating;
-  connection.suspend();
-  verdict.then(
-    (admission) => {
-      if (connection.state === ConnectionState.Closed) return;
-      decide(connection, packet, assigned, admission);
-      connection.proceed();
-    },
-    (error: unknown) => {
+  connection.await(
+    verdict,
+    (admission) => decide(connection, packet, assigned, admission),
+    (error) => {
       // A source that fails lets nobody in.
       context.log.error('authentication.failed', String(error), connection.description);
       connection.refuse(ReasonCode.ServerUnavailable, 'authentication is not available');
@@ -118,13 +123,41 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
 }
 
 function decide(connection: Connection, packet: ConnectPacket, assigned: boolean, admission: Admission): void {
-  if (admission.reasonCode === ReasonCode.Success) return admit(connection, packet, assigned, undefined);
-  connection.context.log.warning('connection.refused', 'authentication refused the client', {
+  if (admission.reasonCode === ReasonCode.Success) {
+    identify(connection, admission.identity);
+    return admit(connection, packet, assigned, undefined);
+  }
+  const { protection, metrics, log } = connection.context;
+  metrics.loginsFailed++;
+  log.warning('connection.refused', 'authentication refused the client', {
     ...connection.description,
     reasonCode: admission.reasonCode,
     ...(packet.username === undefined ? {} : { username: packet.username }),
   });
-  connection.refuse(admission.reasonCode, admission.reasonString);
+  const refuse = (): void => connection.refuse(admission.reasonCode, admission.reasonString);
+  const wait = protection.loginFailed(connection.client!);
+  if (wait === 0) return refuse();
+  connection.state = ConnectionState.Authenticating;
+  const waited = new Promise<void>((resolve) => setTimeout(resolve, wait).unref());
+  connection.await(
+    waited.finally(() => protection.answered()),
+    refuse,
+    refuse,
+  );
+}
+
+/** A banned client is told no more than that. Returns whether it was refused. */
+function refuseBanned(connection: Connection): boolean {
+  const { protection, log, metrics } = connection.context;
+  const ban = protection.bans.find(connection.client!);
+  if (ban === undefined) return false;
+  metrics.connectionsBanned++;
+  log.warning('connection.banned', `a banned client was refused: ${ban.kind} ${quoted(ban.value)}`, {
+    ...connection.description,
+    ...(ban.reason === undefined ? {} : { reason: ban.reason }),
+  });
+  connection.refuse(ReasonCode.Banned, undefined);
+  return true;
 }
 
 /** Answers a will that cannot be kept; returns whether it did. */
@@ -159,6 +192,13 @@ function assignClientId(connection: Connection): string {
   }
 }
 
+/** What authentication found out holds from now on. */
+export function identify(connection: Connection, identity: Identity | undefined): void {
+  if (identity === undefined) return;
+  connection.client = { ...connection.client!, username: identity.username, identity };
+  connection.endAt(identity.expiresAtMs);
+}
+
 /** The client is who it says: settles the terms, opens its session, answers. */
 function admit(
   connection: Connection,
@@ -166,12 +206,62 @@ function admit(
   assigned: boolean,
   authenticationData: Buffer | undefined,
 ): void {
-  const { context } = connection;
-  const { limits, metrics } = context;
-  const properties = packet.properties ?? {};
-  const { clientId } = connection.client!;
   const { will } = packet;
-  if (will !== undefined && !mayPublishWill(connection, will)) return;
+  if (will === undefined) return open(connection, packet, assigned, authenticationData);
+  const { policy, log } = connection.context;
+  const verdict = policy.authorizePublish(connection.client!, will.topicName, will.qos, will.retain);
+  const decideWill = (reasonCode: PubackReasonCode): void => {
+    if (reasonCode < 0x80) return open(connection, packet, assigned, authenticationData);
+    // Refused now, rather than its will when it is due.
+    log.warning('connection.refused', 'the client may not publish its will', {
+      ...connection.description,
+      topicName: will.topicName,
+    });
+    connection.refuse(ReasonCode.NotAuthorized, 'the client may not publish its will');
+  };
+  if (typeof verdict === 'number') return decideWill(verdict);
+  connection.state = ConnectionState.Authenticating;
+  connection.await(verdict, decideWill, (error) => {
+    log.error('authentication.failed', `no verdict on a will: ${String(error)}`, connection.description);
+    connection.refuse(ReasonCode.ServerUnavailable, 'authorization is not available');
+  });
+}
+
+function open(
+  connection: Connection,
+  packet: ConnectPacket,
+  assigned: boolean,
+  authenticationData: Buffer | undefined,
+): void {
+  const { context } = connection;
+  const { limits, metrics, protection } = context;
+  const properties = packet.properties ?? {};
+  const client = connection.client!;
+  const { clientId, username } = client;
+  const { will } = packet;
+  if (username !== packet.username && refuseBanned(connection)) return; // under the name that it turned out to have
+  if (username !== undefined) {
+    const { connectionsPerUserMax } = protection.options;
+    // One more is let in to take over a session of its own.
+    const max = context.sessions.get(clientId)?.online ? 0 : connectionsPerUserMax;
+    if (!protection.perUser.add(username, max)) {
+      context.log.warning('connection.refused', 'the user has as many connections as it may', connection.description);
+      return connection.refuse(ReasonCode.QuotaExceeded, 'the user has as many connections as it may');
+    }
+    connection.countedUser = username;
+  }
+  const mountPoint = mountPointOf(connection.listener.mountPoint, client);
+  if (mountPoint === undefined)
+    return connection.refuse(ReasonCode.NotAuthorized, 'the name of the client cannot be part of its topics');
+  connection.mountPoint = mountPoint;
+  connection.mountBytes = Buffer.byteLength(mountPoint);
+  if (protection.connected(client)) return connection.refuse(ReasonCode.Banned, undefined);
+  connection.rates = protection.rates.of(client);
+  const { connectionSecondsMax } = protection.options;
+  if (connectionSecondsMax > 0)
+    connection.endAt(
+      Math.min(client.identity?.expiresAtMs ?? Number.POSITIVE_INFINITY, context.nowMs() + connectionSecondsMax * 1000),
+    );
   const asked = connection.version5
     ? (properties.sessionExpiryInterval ?? 0)
     : packet.cleanStart
@@ -205,7 +295,7 @@ function admit(
     clientId,
     packet.cleanStart,
     expiryInterval,
-    willOf(will, clientId),
+    willOf(will, clientId, connection.mountPoint),
     connection,
     properties.receiveMaximum ?? 65535,
   );
@@ -224,27 +314,15 @@ function admit(
   });
   context.observer.connected(connection);
   if (session.owner !== '') connection.gate();
+  if (sessionPresent) recheckSubscriptions(connection);
   session.resume();
 }
 
-/** A will that its client may not publish refuses the client now, rather than the will when it is due. */
-function mayPublishWill(connection: Connection, will: Will): boolean {
-  const { context } = connection;
-  const verdict = context.policy.authorizePublish(connection.client!, will.topicName, will.qos, will.retain);
-  if (verdict < 0x80) return true;
-  context.log.warning('connection.refused', 'the client may not publish its will', {
-    ...connection.description,
-    topicName: will.topicName,
-  });
-  connection.refuse(ReasonCode.NotAuthorized, 'the client may not publish its will');
-  return false;
-}
-
-function willOf(will: Will | undefined, clientId: string): SessionWill | undefined {
+function willOf(will: Will | undefined, clientId: string, mountPoint: string): SessionWill | undefined {
   if (will === undefined) return undefined;
   const { topicName, payload, qos, retain, properties } = will;
   return {
-    values: { topicName, payload, qos, retain, properties, publisherId: clientId },
+    values: { topicName: mount(mountPoint, topicName), payload, qos, retain, properties, publisherId: clientId },
     delay: properties?.willDelayInterval ?? 0,
   };
 }

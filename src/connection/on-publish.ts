@@ -23,6 +23,8 @@ import {
 } from '../protocol/index.js';
 import type { TopicEntry } from '../router/index.js';
 import type { Connection } from './connection.js';
+import { mount } from './mount-point.js';
+import type { RateOutcome } from './protection/rates.js';
 import { AliasesFromClient } from './topic-aliases.js';
 
 /**
@@ -41,11 +43,15 @@ export function receiveRun(
   const topicStart = bodyStart + 2;
   const topicEnd = topicStart + ((bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!);
   const payloadStart = version5 ? topicEnd + 1 : topicEnd;
-  // What is cut short, has properties or an alias for its topic is read the general way.
-  if (payloadStart > bodyEnd || topicEnd === topicStart || (version5 && bytes[topicEnd] !== 0)) {
-    context.metrics.packetsReceived++;
-    onPublish(connection, 0x30, bytes, bodyStart, bodyEnd);
-    return bodyEnd;
+  // What is cut short, has properties or an alias for its topic is read the general way, and what is counted one by one or lies below a mount point.
+  if (
+    payloadStart > bodyEnd ||
+    topicEnd === topicStart ||
+    (version5 && bytes[topicEnd] !== 0) ||
+    connection.rates !== undefined ||
+    connection.mountBytes > 0
+  ) {
+    return onPublish(connection, 0x30, bytes, bodyStart, bodyEnd) ? bodyEnd : start;
   }
   const entry = entryOf(connection, bytes, topicStart, topicEnd);
   const topicBytes = topicEnd - topicStart;
@@ -73,11 +79,13 @@ export function receiveRun(
     if (next - at > largest) largest = next - at;
     at = next;
   }
+  const verdict = verdictOn(connection, entry, 0, false);
+  if (verdict === undefined) return start;
   const { metrics } = context;
   metrics.packetsReceived += count;
   metrics.publishReceived += count;
   metrics.publishBytesReceived += payloadBytes;
-  if (verdictOn(connection, entry, 0, false) !== ReasonCode.Success) {
+  if (verdict !== ReasonCode.Success) {
     metrics.publishRefused += count;
     return at;
   }
@@ -94,14 +102,15 @@ export function receiveRun(
   return at;
 }
 
-/** Handles one PUBLISH of any kind. `header` is the first byte, `bytes[start..end)` the body. */
-export function onPublish(connection: Connection, header: number, bytes: Buffer, start: number, end: number): void {
+/**
+ * Handles one PUBLISH of any kind. `header` is the first byte, `bytes[start..end)` the body. Returns false when a verdict is waited for:
+ * then it is handled again.
+ */
+export function onPublish(connection: Connection, header: number, bytes: Buffer, start: number, end: number): boolean {
   const { context } = connection;
   const { view, metrics, protocol } = context;
   const session = connection.session!;
   view.read(header, bytes, start, end, connection.version);
-  metrics.publishReceived++;
-  metrics.publishBytesReceived += view.payloadEnd - view.payloadStart;
   const { qos, packetId } = view;
   if (qos > protocol.maximumQoS)
     throw new ProtocolFailure(
@@ -117,13 +126,25 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     );
 
   const entry = entryOfView(connection, bytes);
+  if (connection.mountBytes > 0) view.topicStart = view.topicEnd; // its name is that of the entry
   // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
-  if (qos === 2 && session.hasReceived(packetId)) {
+  const repeated = qos === 2 && session.hasReceived(packetId);
+  if (qos > 0 && !repeated) checkReceiveMaximum(connection);
+  let verdict = repeated ? ReasonCode.Success : verdictOn(connection, entry, qos, view.retain);
+  if (verdict === undefined) return false;
+  metrics.packetsReceived++;
+  metrics.publishReceived++;
+  metrics.publishBytesReceived += view.payloadEnd - view.payloadStart;
+  if (repeated) {
     connection.acknowledge(0x50, packetId, ReasonCode.Success);
-    return;
+    return true;
   }
-  if (qos > 0) checkReceiveMaximum(connection);
-  let verdict = verdictOn(connection, entry, qos, view.retain);
+  const { rates } = connection;
+  if (rates !== undefined) {
+    const refusal = rates.strict ? rates.refusal(context.nowMs()) : undefined;
+    if (refusal !== undefined) return refuseAboveRate(connection, refusal, qos, packetId);
+    connection.spendRate(rates, end - start);
+  }
   if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success)
     verdict = ReasonCode.QuotaExceeded;
   if (verdict === ReasonCode.Success) {
@@ -131,14 +152,35 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     verdict = context.router.publish(message, entry);
   }
   if (verdict >= 0x80) metrics.publishRefused++;
-  if (qos === 0) return;
+  if (qos === 0 || connection.done) return true;
   if (qos === 1) {
     connection.turnPublishes++;
     connection.acknowledge(0x40, packetId, verdict); // [MQTT-4.3.2-4]
-    return;
+    return true;
   }
   if (verdict < 0x80 || !connection.version5) session.noteReceived(packetId);
   connection.acknowledge(0x50, packetId, verdict); // [MQTT-4.3.3-8]
+  return true;
+}
+
+/** A PUBLISH above a rate of its client. */
+function refuseAboveRate(connection: Connection, outcome: RateOutcome, qos: QoS, packetId: number): boolean {
+  const { metrics } = connection.context;
+  metrics.publishAboveRate++;
+  // 3.x clients cannot be told but by the end of the connection
+  if (outcome === 'disconnect' || (outcome === 'quotaExceeded' && qos > 0 && !connection.version5)) {
+    connection.disconnect(ReasonCode.MessageRateTooHigh, 'the client publishes faster than it may');
+    return true;
+  }
+  metrics.publishDropped++;
+  if (qos === 0) return true;
+  if (qos === 2 && outcome === 'drop') connection.session!.noteReceived(packetId);
+  connection.acknowledge(
+    qos === 1 ? 0x40 : 0x50,
+    packetId,
+    outcome === 'drop' ? ReasonCode.Success : ReasonCode.QuotaExceeded,
+  );
+  return true;
 }
 
 /** [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. */
@@ -171,12 +213,14 @@ function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
 /** The resolved entry of a topic name; a name not seen lately is validated first. */
 function entryOf(connection: Connection, bytes: Buffer, start: number, end: number): TopicEntry {
   const { router, limits } = connection.context;
-  const last = connection.lastEntry;
-  if (last?.isNamed(bytes, start, end) && router.current(last)) return last;
-  const found = router.findEntry(bytes, start, end);
-  if (found !== undefined) {
-    connection.lastEntry = found;
-    return found;
+  if (connection.mountBytes === 0) {
+    const last = connection.lastEntry;
+    if (last?.isNamed(bytes, start, end) && router.current(last)) return last;
+    const found = router.findEntry(bytes, start, end);
+    if (found !== undefined) {
+      connection.lastEntry = found;
+      return found;
+    }
   }
   const ascii = isAscii(bytes, start, end);
   if (!ascii && !isValidUtf8(bytes, start, end))
@@ -194,24 +238,43 @@ function entryOf(connection: Connection, bytes: Buffer, start: number, end: numb
     throw invalidTopicName('v5 §3.3.2.1', `is of ${end - start} bytes, above the maximum of ${limits.topicBytesMax}`);
   if (topicLevelCount(topicName) > limits.topicLevelsMax)
     throw invalidTopicName('v5 §3.3.2.1', `has more than ${limits.topicLevelsMax} levels`);
-  return router.resolve(topicName);
+  return router.resolve(mount(connection.mountPoint, topicName));
 }
 
 function invalidTopicName(requirement: string, what: string): ProtocolFailure {
   return new ProtocolFailure(ReasonCode.TopicNameInvalid, requirement, `PUBLISH Topic Name ${what}`);
 }
 
-function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: boolean): PubackReasonCode {
+/** Undefined: it is waited for. */
+function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: boolean): PubackReasonCode | undefined {
   const { context } = connection;
   const { delayed } = entry;
-  const topicName = typeof delayed === 'object' ? delayed.topicName : entry.topicName;
-  const verdict = context.policy.authorizePublish(connection.client!, topicName, qos, retain);
+  const mounted = typeof delayed === 'object' ? delayed.topicName : entry.topicName;
+  // Rules are written in the names that clients use.
+  const topicName = mounted.startsWith(connection.mountPoint) ? mounted.slice(connection.mountPoint.length) : mounted;
+  const verdict = connection.verdict ?? context.policy.authorizePublish(connection.client!, topicName, qos, retain);
+  connection.verdict = undefined;
+  if (typeof verdict !== 'number') {
+    connection.await(
+      verdict,
+      (answer) => {
+        connection.verdict = answer;
+      },
+      (error) => {
+        context.log.error('publish.unauthorized', `no verdict on a publish: ${String(error)}`, connection.description);
+        connection.verdict = ReasonCode.NotAuthorized; // a source that fails lets nothing through
+      },
+    );
+    return undefined;
+  }
   if (verdict >= 0x80) {
     context.log.information('publish.refused', `publish refused: ${reasonName(verdict)}`, {
       ...connection.description,
       topicName: entry.topicName,
       qos,
     });
+    if (context.policy.denyAction === 'disconnect')
+      connection.disconnect(ReasonCode.NotAuthorized, 'the client may not publish to this topic');
   }
   return verdict;
 }

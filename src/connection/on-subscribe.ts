@@ -14,20 +14,40 @@ import {
   topicLevelCount,
 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
+import { mountFilter } from './mount-point.js';
 
 export function onSubscribe(connection: Connection, packet: SubscribePacket): void {
-  const { protocol } = connection.context;
-  const identifier = packet.properties?.subscriptionIdentifiers?.[0];
-  const reasonCodes: SubackReasonCode[] = [];
+  const { policy, log } = connection.context;
   // A filter that no server may take ends the connection before anything of the packet takes effect.
   for (const request of packet.subscriptions) validate(connection, request.topicFilter);
-  for (const request of packet.subscriptions) {
-    const refused: SubackReasonCode | undefined =
-      identifier !== undefined && !protocol.subscriptionIdentifiers
-        ? ReasonCode.SubscriptionIdentifiersNotSupported
-        : undefined;
-    reasonCodes.push(refused ?? subscribe(connection, request, identifier));
-  }
+  const verdicts = packet.subscriptions.map(({ topicFilter, qos }) => {
+    const shared = parseSharedFilter(topicFilter);
+    const filter = typeof shared === 'object' ? shared.topicFilter : topicFilter;
+    return policy.authorizeSubscribe(connection.client!, filter, qos);
+  });
+  if (verdicts.every((verdict) => typeof verdict === 'number')) return answer(connection, packet, verdicts);
+  // A source that fails lets nothing through.
+  const refuse = (error: unknown): SubackReasonCode => {
+    log.error('subscribe.unauthorized', `no verdict on a subscription: ${String(error)}`, connection.description);
+    return ReasonCode.NotAuthorized;
+  };
+  const all = Promise.all(verdicts.map((verdict) => Promise.resolve(verdict).catch(refuse)));
+  connection.await(
+    all,
+    (known) => answer(connection, packet, known),
+    (error) => connection.fail(error),
+  );
+}
+
+function answer(connection: Connection, packet: SubscribePacket, verdicts: readonly SubackReasonCode[]): void {
+  const { protocol } = connection.context;
+  const identifier = packet.properties?.subscriptionIdentifiers?.[0];
+  const reasonCodes = packet.subscriptions.map((request, index) =>
+    identifier !== undefined && !protocol.subscriptionIdentifiers
+      ? ReasonCode.SubscriptionIdentifiersNotSupported
+      : subscribe(connection, request, identifier, verdicts[index]!),
+  );
+  if (connection.done) return;
   // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
   const refused = reasonCodes.findIndex((reasonCode) => reasonCode >= 0x80);
   connection.send({
@@ -69,11 +89,13 @@ function subscribe(
   connection: Connection,
   request: SubscriptionRequest,
   identifier: number | undefined,
+  verdict: SubackReasonCode,
 ): SubackReasonCode {
   const { context } = connection;
   const { limits, protocol } = context;
-  const session = connection.session!;
-  const { topicFilter: fullFilter } = request;
+  const { session } = connection;
+  if (connection.done || session === undefined) return ReasonCode.NotAuthorized; // refused for an earlier filter
+  const fullFilter = mountFilter(connection.mountPoint, request.topicFilter);
   const parsed = parseSharedFilter(fullFilter);
   const shared = parsed === 'invalid' ? undefined : parsed;
   const topicFilter = shared?.topicFilter ?? fullFilter;
@@ -89,12 +111,13 @@ function subscribe(
     });
     return ReasonCode.QuotaExceeded;
   }
-  const verdict = context.policy.authorizeSubscribe(connection.client!, topicFilter, request.qos);
   if (verdict > 2) {
     context.log.information('subscribe.refused', 'subscription refused by policy', {
       ...connection.description,
       topicFilter: fullFilter,
     });
+    if (context.policy.denyAction === 'disconnect')
+      connection.disconnect(ReasonCode.NotAuthorized, 'the client may not have this subscription');
     return verdict;
   }
   if (session.owner !== '' && context.storage?.failed !== undefined) return ReasonCode.QuotaExceeded;

@@ -43,6 +43,8 @@ function arrived(version: 4 | 5, qos: QoS, payload: Buffer, given?: Properties):
 }
 
 class Receiver implements PublishTarget {
+  readonly mountPoint = '';
+  readonly mountBytes = 0;
   readonly outbound = new Outbound(new OutboundTotals(1e9, { bytesSent: 0 }));
   packetBytesMax = Number.POSITIVE_INFINITY;
   private readonly reader = new PacketReader('client', 268_435_455);

@@ -21,6 +21,9 @@ export interface PublishTarget {
   /** Maximum Packet Size of the client; Infinity when it set none */
   readonly packetBytesMax: number;
   readonly aliases: AliasesToClient | undefined;
+  /** What topics begin with that the client does not see, and how many bytes that is. */
+  readonly mountPoint: string;
+  readonly mountBytes: number;
 }
 
 /**
@@ -43,11 +46,14 @@ export function writePublish(
     message.expiresAtMs === 0 &&
     subscriptionIds === undefined &&
     target.aliases === undefined &&
+    target.mountBytes === 0 &&
     message.bodyEnd - message.payloadStart < REFERENCE_BYTES_MIN
   )
     return writeAsReceived(target, message, qos, retain, dup, packetId);
-  const { body, topicStart, propertiesStart, propertiesEnd, payloadStart, bodyEnd } = message;
+  const { body, propertiesStart, propertiesEnd, payloadStart, bodyEnd } = message;
   const payloadBytes = bodyEnd - payloadStart;
+  const unseen = target.mountBytes > 0 && message.topicName.startsWith(target.mountPoint) ? target.mountBytes : 0;
+  const topicStart = message.topicStart + unseen;
   let topicBytes = message.topicEnd - topicStart;
   let propertyBytes = 0;
   let alias = 0;

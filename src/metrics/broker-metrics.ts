@@ -22,6 +22,14 @@ export class BrokerMetrics {
   connections = 0;
   connectionsTotal = 0;
   connectionsRefused = 0;
+  /** Clients that were refused because they are banned. */
+  connectionsBanned = 0;
+  loginsFailed = 0;
+  /** Times a publisher had to wait because it was above its rate, and publishes that were dropped or refused for it. */
+  publishDelayed = 0;
+  publishAboveRate = 0;
+  slowConsumers = 0;
+  overloads = 0;
   /** TLS handshakes that failed, or whose client was refused at their end. */
   tlsHandshakesFailed = 0;
   clientsConnected = 0;

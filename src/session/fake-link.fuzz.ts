@@ -10,6 +10,9 @@ import { SessionRegistry } from './session-registry.js';
 
 export class FakeLink implements Link, HeldPublisher {
   hasRoom = true;
+  get isFull(): boolean {
+    return !this.hasRoom;
+  }
   /** What `publish` answers: false as for a packet that is too large. */
   takes = true;
   held = 0;

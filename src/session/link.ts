@@ -3,8 +3,10 @@ import type { Delivery } from '../router/index.js';
 
 /** What a session needs of the connection that serves it now. The session never sees a socket or a packet byte. */
 export interface Link {
-  /** False while the connection has too much unsent: the session then stops taking from its queue. */
+  /** False while the connection has too much unsent, or has been sent enough for now: the session then stops taking from its queue. */
   readonly hasRoom: boolean;
+  /** The client takes less than it is sent. */
+  readonly isFull: boolean;
 
   /**
    * Sends one PUBLISH; `packetId` is 0 at QoS 0.

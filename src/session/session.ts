@@ -38,6 +38,9 @@ export interface SessionContext {
   readonly pressure: Pressure;
   /** Where sessions that outlive their connection are kept; undefined where none are. */
   readonly store?: SessionStore | undefined;
+  /** How long messages may wait for a connected client before it counts as slow, seconds; 0 is for ever. */
+  readonly slowConsumerSeconds?: () => number;
+  readonly onSlowConsumer?: (session: Session) => void;
 }
 
 /** Session Expiry Interval that never expires (v5 §3.1.2.11.2). */
@@ -91,6 +94,8 @@ export class Session implements Subscriber {
   /** Retained messages that may be sent now, as of `retainedSince`. */
   private retainedAllowance = 0;
   private retainedSince = 0;
+  /** Since when messages wait though the client is there; 0 while none do. */
+  private behindSinceMs = 0;
   private retainedTimer: WheelTimer | undefined;
   private holder: Holder | undefined;
   private nextPacketId = 0;
@@ -384,7 +389,7 @@ export class Session implements Subscriber {
       if (link !== undefined) {
         if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds))
           this.context.metrics.publishDropped++;
-        if (!link.hasRoom) this.fallBehind();
+        if (link.isFull) this.fallBehind();
         return true;
       }
       if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
@@ -402,7 +407,7 @@ export class Session implements Subscriber {
     const { link } = this;
     if (link !== undefined) {
       link.publishRun(run, delivery);
-      if (!link.hasRoom) this.fallBehind();
+      if (link.isFull) this.fallBehind();
     } else if (this.context.limits.queueQos0 && this.expiryInterval !== 0) {
       for (const message of run.messages()) this.deliver(message, delivery);
     }
@@ -426,10 +431,20 @@ export class Session implements Subscriber {
       return false;
     }
     metrics.publishDropped += dropped;
+    if (online) this.noteBehind();
     const { length, bytes } = this.queue;
     if (this.link !== undefined && (length * 2 >= limits.queueMessagesMax || bytes * 2 >= limits.queueBytesMax))
       this.fallBehind();
     return true;
+  }
+
+  private noteBehind(): void {
+    const now = this.context.clock.nowMs();
+    if (this.behindSinceMs === 0) this.behindSinceMs = now;
+    const limit = this.context.slowConsumerSeconds?.() ?? 0;
+    if (limit === 0 || now - this.behindSinceMs < limit * 1000) return;
+    this.behindSinceMs = now; // once in that time
+    this.context.onSlowConsumer?.(this);
   }
 
   private fallBehind(): void {
@@ -461,6 +476,7 @@ export class Session implements Subscriber {
         if (this.outstanding >= this.window || !this.sendRetained(link)) break;
       } else break;
     }
+    if (this.queuedMessages === 0) this.behindSinceMs = 0;
     if (this.shared !== undefined)
       for (const { group } of this.shared.values()) if (group!.queued > 0 && this.accepting) group!.drain();
     if (this.holder !== undefined && this.drainedEnough(link)) {
@@ -472,7 +488,7 @@ export class Session implements Subscriber {
   private drainedEnough(link: Link): boolean {
     const { limits } = this.context;
     return (
-      link.hasRoom && this.queuedMessages * 4 <= limits.queueMessagesMax && this.queuedBytes * 4 <= limits.queueBytesMax
+      !link.isFull && this.queuedMessages * 4 <= limits.queueMessagesMax && this.queuedBytes * 4 <= limits.queueBytesMax
     );
   }
 

@@ -125,6 +125,7 @@ export class MemoryClient implements ByteStream {
     const listener = {
       name: 'memory',
       allowAnonymous: true,
+      mountPoint: '',
       connectionsMax: 1e6,
       protocolVersions: [3, 4, 5] as const,
     };

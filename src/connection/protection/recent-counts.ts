@@ -1,0 +1,41 @@
+/**
+ * How often something happened to each of many names within the last seconds, in bounded memory: two halves of a window, of which the older one
+ * is dropped as time goes on. So a count covers between half the window and all of it.
+ */
+export class RecentCounts {
+  private current = new Map<string, number>();
+  private former = new Map<string, number>();
+  private turnedMs = 0;
+
+  constructor(
+    private readonly windowSeconds: number,
+    private readonly namesMax: number,
+  ) {}
+
+  /** Counts once more; returns how often it was. When there are too many names a new one counts as its first time, always. */
+  add(name: string, nowMs: number): number {
+    this.turn(nowMs);
+    const count = this.current.get(name) ?? 0;
+    if (count > 0 || this.current.size < this.namesMax) this.current.set(name, count + 1);
+    return count + 1 + (this.former.get(name) ?? 0);
+  }
+
+  count(name: string, nowMs: number): number {
+    this.turn(nowMs);
+    return (this.current.get(name) ?? 0) + (this.former.get(name) ?? 0);
+  }
+
+  forget(name: string): void {
+    this.current.delete(name);
+    this.former.delete(name);
+  }
+
+  private turn(nowMs: number): void {
+    const passed = nowMs - this.turnedMs;
+    const half = this.windowSeconds * 500;
+    if (passed >= 0 && passed < half) return;
+    this.former = passed >= 0 && passed < 2 * half ? this.current : new Map();
+    this.current = new Map();
+    this.turnedMs = nowMs;
+  }
+}
