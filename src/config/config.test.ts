@@ -171,8 +171,8 @@ users:
 users: [{ username: u, password: p }, { username: u, password: q }]
 `),
       [
-        'dunlin.yaml:2:13: listeners[0].path: is allowed only with protocol ws; this listener has mqtt',
-        'dunlin.yaml:2:29: listeners[0].origins: is allowed only with protocol ws; this listener has mqtt',
+        'dunlin.yaml:2:13: listeners[0].path: is allowed only with protocol ws or wss; this listener has mqtt',
+        'dunlin.yaml:2:29: listeners[0].origins: is allowed only with protocol ws or wss; this listener has mqtt',
         'dunlin.yaml:3:27: listeners[1].port: is not allowed together with unixPath',
         'dunlin.yaml:4:51: users[1].username: is already the name of users[0]',
       ],

@@ -124,6 +124,11 @@ export class BanList {
   }
 }
 
+/** Errors: `Fault` BAN_INVALID naming what is wrong with the value. */
+export function checkBan(ban: NewBan): void {
+  new BanList(() => 0, undefined).add(ban, '');
+}
+
 function matcher(ban: Ban): Compiled['matches'] {
   if (ban.kind === 'address') {
     const network = networkOf(ban);
