@@ -3,6 +3,10 @@ import type { Logger } from '../../base/index.js';
 import type { AuthenticationOptions } from '../options.js';
 import type { PasswordChecker } from '../passwords/password-checker.js';
 import { AnonymousSource, CertificateSource, type FindStanding, MatchSource, PskSource } from './built-in-sources.js';
+import { HttpSource } from './http.js';
+import { JwtSource } from './jwt.js';
+import { LdapSource } from './ldap.js';
+import { LookupSource } from './lookup.js';
 import { PasswordFileSource } from './password-file.js';
 import type { AuthenticationSource } from './source.js';
 import { type UserStore, UsersSource } from './users.js';
@@ -33,7 +37,16 @@ export function makeAuthentication(
       return new CertificateSource(options, users, findStanding, log);
     case 'psk':
       return new PskSource(options, users);
-    default:
-      throw new Error('later');
+    case 'jwt':
+      return new JwtSource(options, log);
+    case 'ldap':
+      return new LdapSource(options, log);
+    case 'http':
+      return new HttpSource(options, log);
+    case 'postgresql':
+    case 'mysql':
+    case 'mongodb':
+    case 'redis':
+      return new LookupSource(options, checker, log);
   }
 }

@@ -1,6 +1,7 @@
 /** From settings to a source. */
 import type { Logger } from '../../base/index.js';
 import type { AuthorizationSourceOptions } from '../options.js';
+import { HttpRules, LookupRules } from './external-sources.js';
 import { IdentitySource, MosquittoAclSource, RolesSource, RulesFileSource, RulesSource } from './local-sources.js';
 import type { RoleBook } from './role-book.js';
 import type { AuthorizationSource } from './source.js';
@@ -32,7 +33,12 @@ export function makeAuthorization(
       roles.anonymousGroup = options.anonymousGroup;
       return new RolesSource(options.name, roles);
     }
-    default:
-      throw new Error('later');
+    case 'http':
+      return new HttpRules(options, log);
+    case 'postgresql':
+    case 'mysql':
+    case 'mongodb':
+    case 'redis':
+      return new LookupRules(options, log);
   }
 }

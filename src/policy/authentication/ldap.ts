@@ -1,0 +1,176 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: filters are written that way
+/**
+ * A directory: finds the distinguished name of the user (made from a pattern, or searched for), fetches its groups, and binds as
+ * the user with the password. Groups become groups of the identity.
+ *
+ * An empty password is never tried: to a directory that is an anonymous bind, which succeeds. An unknown user costs a bind with a
+ * name that does not exist.
+ */
+import { readFileSync } from 'node:fs';
+import type { Client as LdapClient } from 'ldapts';
+import type { Logger } from '../../base/index.js';
+import type { LdapOptions } from '../options.js';
+import type { ConnectRequest } from '../policy.js';
+import { Template } from '../sources/template.js';
+import { ExternalSource } from './external.js';
+import { type Decision, identityOf, next, wrongPassword } from './source.js';
+
+const GROUPS_MAX = 1000;
+
+export class LdapSource extends ExternalSource<ConnectRequest> {
+  private readonly userDn: Template | undefined;
+  private readonly searchFilter: Template;
+  /** Connections that wait for their next request. */
+  private readonly idle: LdapClient[] = [];
+  private closed = false;
+
+  constructor(
+    private readonly options: LdapOptions,
+    log: Logger,
+  ) {
+    super(options, 'ldap', log);
+    this.userDn = options.userDn === undefined ? undefined : new Template(options.userDn, 'login');
+    this.searchFilter = new Template(options.searchFilter, 'login');
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.idle.splice(0).map((client) => client.unbind().catch(() => {})));
+  }
+
+  protected prepareRequest(request: ConnectRequest): { request: ConnectRequest; key: unknown } | undefined {
+    const { username, password } = request;
+    if (username === undefined || username === '' || password === undefined || password.length === 0) return undefined;
+    const facts = { client: request };
+    const asked = (this.userDn ?? this.searchFilter).fill(facts);
+    return asked === undefined ? undefined : { request, key: asked };
+  }
+
+  protected ask(request: ConnectRequest): Promise<Decision> {
+    return this.guard.run(async (signal) => {
+      const client = this.idle.pop() ?? (await this.dial());
+      const drop = (): void => void client.unbind().catch(() => {});
+      signal.addEventListener('abort', drop);
+      try {
+        const decision = await this.login(client, request);
+        if (this.closed || signal.aborted) drop();
+        else this.idle.push(client);
+        return decision;
+      } catch (error) {
+        drop();
+        throw error;
+      } finally {
+        signal.removeEventListener('abort', drop);
+      }
+    });
+  }
+
+  private async login(client: LdapClient, request: ConnectRequest): Promise<Decision> {
+    const { InvalidCredentialsError } = await import('ldapts');
+    const found =
+      this.userDn === undefined
+        ? await this.search(client, request)
+        : { dn: this.userDn.fill({ client: request }, escapeDn)! };
+    const password = Buffer.from(request.password!).toString('utf8');
+    const dn = found?.dn ?? `cn=${escapeDn(`nobody-${request.username}`)},${this.options.searchBase ?? ''}`;
+    try {
+      await client.bind(dn, password);
+    } catch (error) {
+      // Some directories say that there is no such entry.
+      const refused = error instanceof InvalidCredentialsError || noSuchUser(error);
+      if (!refused) throw error;
+      return found === undefined ? next : wrongPassword;
+    }
+    if (found === undefined) return next;
+    const groups = await this.groupsOf(client, found.dn, request);
+    const { superuserGroup } = this.options;
+    const superuser = superuserGroup !== undefined && groups.includes(superuserGroup);
+    return {
+      outcome: 'allow',
+      identity: identityOf(this.name, request.username, {
+        groups,
+        attributes: { dn: found.dn },
+        ...(superuser ? { superuser } : {}),
+      }),
+    };
+  }
+
+  private async search(client: LdapClient, request: ConnectRequest): Promise<{ dn: string } | undefined> {
+    const { searchBase } = this.options;
+    await this.bindAsBroker(client);
+    const filter = this.searchFilter.fill({ client: request }, escapeFilter)!;
+    const { searchEntries } = await client.search(searchBase!, {
+      scope: 'sub',
+      filter,
+      attributes: ['dn'],
+      sizeLimit: 2,
+    });
+    // Two that fit are nobody: there is no telling which one was meant.
+    return searchEntries.length === 1 ? { dn: searchEntries[0]!.dn } : undefined;
+  }
+
+  private async groupsOf(client: LdapClient, dn: string, request: ConnectRequest): Promise<string[]> {
+    const { groupBase, groupFilter, groupAttribute, bindDn } = this.options;
+    if (groupBase === undefined) return [];
+    // Without a name of its own the broker searches as the user, who has just been bound.
+    if (bindDn !== undefined) await this.bindAsBroker(client);
+    const pieces = groupFilter
+      .split('${dn}')
+      .map((piece) => new Template(piece, 'login').fill({ client: request }, escapeFilter)!);
+    const { searchEntries } = await client.search(groupBase, {
+      scope: 'sub',
+      filter: pieces.join(escapeFilter(dn)),
+      attributes: [groupAttribute],
+      sizeLimit: GROUPS_MAX,
+    });
+    return searchEntries.flatMap((entry) => {
+      const value = entry[groupAttribute];
+      return (Array.isArray(value) ? value : [value]).flatMap((name) => (name === undefined ? [] : [String(name)]));
+    });
+  }
+
+  private async bindAsBroker(client: LdapClient): Promise<void> {
+    const { InvalidCredentialsError } = await import('ldapts');
+    const { bindDn, bindPassword } = this.options;
+    try {
+      await client.bind(bindDn ?? '', bindPassword ?? '');
+    } catch (error) {
+      throw error instanceof InvalidCredentialsError ? new Error('bindDn and bindPassword are not accepted') : error;
+    }
+  }
+
+  private async dial(): Promise<LdapClient> {
+    const { Client } = await import('ldapts');
+    const { url, timeoutMs, startTls, caFile } = this.options;
+    const tlsOptions = caFile === undefined ? {} : { ca: [readFileSync(caFile)] };
+    const secure = url.startsWith('ldaps:');
+    const client = new Client({
+      url,
+      timeout: timeoutMs,
+      connectTimeout: timeoutMs,
+      ...(secure ? { tlsOptions } : {}),
+    });
+    if (startTls) await client.startTLS({ ...tlsOptions, servername: new URL(url).hostname });
+    return client;
+  }
+}
+
+function noSuchUser(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  // noSuchObject, invalidDNSyntax
+  return code === 32 || code === 34;
+}
+
+/** RFC 4515 §3 */
+export function escapeFilter(value: string): string {
+  return value.replace(/[\\*()\u0000]/g, (character) => `\\${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
+/** RFC 4514 §2.4 */
+export function escapeDn(value: string): string {
+  return value
+    .replace(/[\\,+"<>;=]/g, (character) => `\\${character}`)
+    .replace(/\u0000/g, '\\00')
+    .replace(/^[ #]/, (character) => `\\${character}`)
+    .replace(/ $/, '\\ ');
+}

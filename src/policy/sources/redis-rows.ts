@@ -1,0 +1,113 @@
+/**
+ * Redis: one command, taken apart at its blanks before variables are filled in, so that a value stays one argument.
+ *
+ *   HGETALL key              one row of its fields
+ *   HMGET key a b            one row of the fields that are there
+ *   GET key                  one row: the object in JSON, or `value`
+ *   EXISTS, SISMEMBER        one empty row, when so
+ *   SMEMBERS, LRANGE         a row with `value` for each
+ */
+import { readFileSync } from 'node:fs';
+import type { RedisOptions } from '../options.js';
+import type { Facts, Place } from './facts.js';
+import type { Row, RowSource } from './rows.js';
+import { Template } from './template.js';
+
+interface Connection {
+  readonly isReady: boolean;
+  sendCommand(command: readonly string[]): Promise<unknown>;
+  destroy(): void;
+}
+
+export class RedisRows implements RowSource {
+  private readonly command: readonly Template[];
+  private connection: Promise<Connection> | undefined;
+
+  constructor(
+    private readonly options: RedisOptions,
+    place: Place,
+  ) {
+    this.command = options.command
+      .trim()
+      .split(/\s+/)
+      .map((part) => new Template(part, place));
+  }
+
+  values(facts: Facts): string[] | undefined {
+    const values: string[] = [];
+    for (const template of this.command) {
+      const value = template.fill(facts);
+      if (value === undefined) return undefined;
+      values.push(value);
+    }
+    return values;
+  }
+
+  async find(values: readonly string[]): Promise<Row[]> {
+    this.connection ??= this.open();
+    let connection: Connection;
+    try {
+      connection = await this.connection;
+      if (!connection.isReady) throw new Error('the connection is lost');
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    return rowsOf(values, await connection.sendCommand(values));
+  }
+
+  async close(): Promise<void> {
+    const connection = this.connection;
+    this.connection = undefined;
+    try {
+      (await connection)?.destroy();
+    } catch {} // it never was there
+  }
+
+  private async open(): Promise<Connection> {
+    const { createClient } = await import('redis');
+    const { url, timeoutMs, caFile } = this.options;
+    const secure = caFile === undefined ? {} : { tls: true as const, ca: readFileSync(caFile) };
+    const client = createClient({
+      url,
+      disableOfflineQueue: true,
+      // The guard says when to try again.
+      socket: { connectTimeout: timeoutMs, reconnectStrategy: false, ...secure },
+    });
+    client.on('error', () => {}); // whoever asks next finds it not ready
+    await client.connect();
+    return client as unknown as Connection;
+  }
+}
+
+function rowsOf(command: readonly string[], reply: unknown): Row[] {
+  if (reply === null || reply === undefined) return [];
+  switch (command[0]!.toUpperCase()) {
+    case 'HGETALL': {
+      const fields = fieldsOf(reply);
+      return Object.keys(fields).length === 0 ? [] : [fields];
+    }
+    case 'HMGET': {
+      const found = (reply as unknown[]).map((value, index) => [command[index + 2]!, value] as const);
+      const fields = found.filter(([, value]) => value !== null && value !== undefined);
+      return fields.length === 0 ? [] : [Object.fromEntries(fields)];
+    }
+    case 'GET': {
+      const text = String(reply);
+      return [text.startsWith('{') ? (JSON.parse(text) as Row) : { value: text }];
+    }
+    case 'EXISTS':
+    case 'SISMEMBER':
+      return Number(reply) > 0 ? [{}] : [];
+    default:
+      return [...(reply as Iterable<unknown>)].map((value) => ({ value: String(value) }));
+  }
+}
+
+/** Pairs in a row, or what the newer protocol makes of them. */
+function fieldsOf(reply: unknown): Record<string, unknown> {
+  if (!Array.isArray(reply)) return { ...(reply instanceof Map ? Object.fromEntries(reply) : (reply as object)) };
+  const fields: Record<string, unknown> = {};
+  for (let index = 0; index + 1 < reply.length; index += 2) fields[String(reply[index])] = reply[index + 1];
+  return fields;
+}

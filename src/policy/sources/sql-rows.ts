@@ -1,0 +1,106 @@
+/** PostgreSQL, MySQL and MariaDB: prepared statements, in which every variable is a parameter. */
+import { readFileSync } from 'node:fs';
+import type { SqlOptions } from '../options.js';
+import type { Facts, Place } from './facts.js';
+import type { Row, RowSource } from './rows.js';
+import { Template } from './template.js';
+
+abstract class SqlRows implements RowSource {
+  private readonly template: Template;
+  protected readonly statement: string;
+
+  constructor(
+    protected readonly options: SqlOptions,
+    place: Place,
+    placeholder: (index: number) => string,
+  ) {
+    this.template = new Template(options.query, place);
+    this.statement = this.template.withPlaceholders(placeholder);
+  }
+
+  values(facts: Facts): string[] | undefined {
+    const values = this.template.values(facts);
+    // Text of these databases holds no NUL; nobody has such a name.
+    return values?.some((value) => value.includes('\0')) ? undefined : values;
+  }
+
+  abstract find(values: readonly string[]): Promise<Row[]>;
+  abstract close(): Promise<void>;
+
+  protected get ca(): { ca: Buffer } | undefined {
+    const { caFile } = this.options;
+    return caFile === undefined ? undefined : { ca: readFileSync(caFile) };
+  }
+}
+
+export class PostgresRows extends SqlRows {
+  private pool: Promise<import('pg').Pool> | undefined;
+
+  constructor(options: SqlOptions, place: Place) {
+    super(options, place, (index) => `$${index + 1}`);
+  }
+
+  async find(values: readonly string[]): Promise<Row[]> {
+    this.pool ??= this.open();
+    const pool = await this.pool;
+    const { rows } = await pool.query<Record<string, unknown>>({ text: this.statement, values: [...values] });
+    return rows;
+  }
+
+  async close(): Promise<void> {
+    const pool = await this.pool;
+    await pool?.end();
+  }
+
+  private async open(): Promise<import('pg').Pool> {
+    const { Pool } = (await import('pg')).default;
+    const { url, requestsMax, timeoutMs } = this.options;
+    const pool = new Pool({
+      connectionString: url,
+      max: requestsMax,
+      connectionTimeoutMillis: timeoutMs,
+      query_timeout: timeoutMs,
+      statement_timeout: timeoutMs,
+      idleTimeoutMillis: 60_000,
+      application_name: 'dunlin',
+      ...(this.ca === undefined ? {} : { ssl: this.ca }),
+    });
+    // A connection that breaks while it idles leaves the pool; the next request opens another.
+    pool.on('error', () => {});
+    return pool;
+  }
+}
+
+export class MysqlRows extends SqlRows {
+  private pool: Promise<import('mysql2/promise').Pool> | undefined;
+
+  constructor(options: SqlOptions, place: Place) {
+    super(options, place, () => '?');
+  }
+
+  async find(values: readonly string[]): Promise<Row[]> {
+    this.pool ??= this.open();
+    const pool = await this.pool;
+    const [rows] = await pool.execute({ sql: this.statement, timeout: this.options.timeoutMs }, [...values]);
+    if (!Array.isArray(rows)) throw new Error('the query gives no rows');
+    return rows as Row[];
+  }
+
+  async close(): Promise<void> {
+    const pool = await this.pool;
+    await pool?.end();
+  }
+
+  private async open(): Promise<import('mysql2/promise').Pool> {
+    const { createPool } = await import('mysql2/promise');
+    const { url, requestsMax, timeoutMs } = this.options;
+    return createPool({
+      uri: url,
+      connectionLimit: requestsMax,
+      maxIdle: requestsMax,
+      idleTimeout: 60_000,
+      connectTimeout: timeoutMs,
+      ...(this.ca === undefined ? {} : { ssl: this.ca }),
+    });
+  }
+}
