@@ -1,3 +1,4 @@
+export * from './authority/index.js';
 export { type DescribedCertificate, describeCertificate } from './client-certificate.js';
 export { type KeyMaterial, type KeyMaterialSettings, readKeyMaterial } from './key-material.js';
 export { ListenerTls, type ListenerTlsOptions, type TlsSettings } from './listener-tls.js';

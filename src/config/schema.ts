@@ -9,6 +9,7 @@ import { isValidTopicFilter } from '../protocol/index.js';
 import { durabilityModes } from '../storage/index.js';
 import { authentication, authorization, groups, listenerAuthentication, roles, userFields } from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
+import { authoritySettings } from './authority-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
@@ -362,6 +363,7 @@ export const schema = group({
         },
       }),
     }),
+    certificateAuthority: authoritySettings,
     limits,
     sharedSubscriptions: group({
       sentence: 'Subscriptions to `$share/name/filter`.',

@@ -1,0 +1,25 @@
+export {
+  type AuthorityChange,
+  type AuthorityDescription,
+  type AuthorityHost,
+  CertificateAuthority,
+  type Issued,
+  type IssueTerms,
+  type SignTerms,
+} from './certificate-authority.js';
+export { type ListedCertificate, type RevocationReason, revocationReasons } from './certificate-list.js';
+export { findPrivateKey, readCertificates as readCertificatesFrom } from './certificate-text.js';
+export { type BundleContents, bundleFiles, fileNameFor, makeBundle } from './client-bundle.js';
+export type { AcceptanceOptions, Decision } from './decide.js';
+export { privateKeyPem } from './keys.js';
+export { listenerHooks, withAuthority } from './listener-terms.js';
+export { readServerName } from './names.js';
+export {
+  type AuthoritySettings,
+  CERTIFICATE_DAYS_MAX,
+  type KeyType,
+  keyTypes,
+  usualAuthoritySettings,
+} from './options.js';
+export { makePkcs12, pkcs12PasswordFault } from './pkcs12.js';
+export type { ServerCertificate } from './server-certificate.js';
