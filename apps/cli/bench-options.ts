@@ -1,8 +1,9 @@
 // The command line of `dunlin bench`: one table of options, from which parsing, help and messages come. Which kinds of run
 // an option belongs to is part of the table; elsewhere it is refused, never ignored.
 
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { findPlanProblem, type LoadPlan, PLAN_DEFAULTS } from './load/index.js';
+import { findPlanProblem, type LoadPlan, type LoadTls, PLAN_DEFAULTS } from './load/index.js';
 
 export const KINDS = {
   pub: 'clients that publish, to measure what the broker accepts',
@@ -44,6 +45,18 @@ export const OPTIONS: Option[] = [
   { name: 'username', short: 'u', value: 'NAME', help: 'user name' },
   { name: 'pw', short: 'P', value: 'PASSWORD', help: 'password' },
   { name: 'keepalive', short: 'k', value: 'SECONDS', help: 'keep alive (600); pings are sent twice as often' },
+  {
+    name: 'tls',
+    help: 'TLS, the broker checked by the authorities that Node knows; --cafile and --psk switch it on too',
+  },
+  { name: 'cafile', value: 'FILE', help: 'certificates of authorities to trust (PEM)' },
+  { name: 'cert', value: 'FILE', help: "the clients' certificate (PEM)" },
+  { name: 'key', value: 'FILE', help: 'its private key (PEM)' },
+  { name: 'insecure', help: "does not check the broker's certificate" },
+  { name: 'tls-version', value: 'VERSION', help: 'tlsv1.2 or tlsv1.3 (what both sides know best)' },
+  { name: 'ciphers', value: 'LIST', help: 'TLS ciphers as OpenSSL writes them' },
+  { name: 'psk', value: 'HEX', help: 'pre-shared key for TLS-PSK' },
+  { name: 'psk-identity', value: 'NAME', help: 'its identity' },
   { name: 'id-prefix', value: 'TEXT', help: 'beginning of the client identifiers (bench)' },
   { name: 'clients', short: 'c', value: 'N', help: 'clients: publishers, subscribers, pairs or members (see above)' },
   {
@@ -174,11 +187,13 @@ class Values {
 }
 
 function makePlan(kind: Kind, values: Values): LoadPlan {
+  const tls = tlsOf(values);
   const plan: LoadPlan = {
     ...PLAN_DEFAULTS,
     ...layoutOf(kind, values),
     host: values.text('host') ?? PLAN_DEFAULTS.host,
-    port: values.number('port', PLAN_DEFAULTS.port),
+    port: values.number('port', tls === undefined ? PLAN_DEFAULTS.port : 8883),
+    tls,
     allowRemote: values.has('allow-remote'),
     level: levelOf(values.text('mqtt-version') ?? '3.1.1'),
     username: values.text('username'),
@@ -208,6 +223,50 @@ function makePlan(kind: Kind, values: Values): LoadPlan {
     plan.drainSeconds = Math.min(plan.seconds, 600);
   }
   return plan;
+}
+
+/** Undefined where no option asks for TLS. */
+function tlsOf(values: Values): LoadTls | undefined {
+  const wanted = values.has('tls') || values.has('cafile') || values.has('psk');
+  if (!wanted) {
+    const without = ['cert', 'key', 'insecure', 'tls-version', 'ciphers', 'psk-identity'].find((name) =>
+      values.has(name),
+    );
+    if (without !== undefined) throw new UsageError(`--${without} needs TLS: give --tls, --cafile or --psk`);
+    return undefined;
+  }
+  if (values.has('cert') !== values.has('key')) throw new UsageError('--cert and --key go together');
+  const version = values.text('tls-version');
+  if (version !== undefined && !/^tlsv1\.[23]$/.test(version))
+    throw new UsageError(`--tls-version is ${JSON.stringify(version)}, but must be tlsv1.2 or tlsv1.3`);
+  const tls: LoadTls = { insecure: values.has('insecure') };
+  for (const [option, field] of [
+    ['cafile', 'ca'],
+    ['cert', 'cert'],
+    ['key', 'key'],
+  ] as const) {
+    const file = values.text(option);
+    if (file !== undefined) tls[field] = readText(option, file);
+  }
+  const ciphers = values.text('ciphers');
+  if (ciphers !== undefined) tls.ciphers = ciphers;
+  if (version !== undefined) tls.version = version === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2';
+  const key = values.text('psk');
+  const identity = values.text('psk-identity');
+  if ((key === undefined) !== (identity === undefined)) throw new UsageError('--psk and --psk-identity go together');
+  if (key !== undefined && identity !== undefined) {
+    if (!/^([0-9a-fA-F]{2})+$/.test(key)) throw new UsageError('--psk must be an even number of hexadecimal digits');
+    tls.psk = { identity, key };
+  }
+  return tls;
+}
+
+function readText(option: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--${option}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
 }
 
 function layoutOf(kind: Kind, values: Values): Partial<LoadPlan> {

@@ -33,7 +33,10 @@ export function describePlan(plan: LoadPlan): string {
   if (plan.layout !== 'idle') what.push(`QoS ${plan.qos}`);
   if (plan.publishers > 0) what.push(`${plan.payloadBytes} bytes`);
   if (plan.rate > 0) what.push(`${count(plan.rate)} messages/s`);
-  what.push(`MQTT ${plan.level === 5 ? '5.0' : '3.1.1'}`, `${plan.host}:${plan.port}`);
+  what.push(
+    `MQTT ${plan.level === 5 ? '5.0' : '3.1.1'}${plan.tls === undefined ? '' : ' over TLS'}`,
+    `${plan.host}:${plan.port}`,
+  );
   return what.join(', ');
 }
 

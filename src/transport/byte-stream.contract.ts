@@ -143,9 +143,9 @@ export function byteStreamContract(name: string, connect: () => Promise<StreamPa
         await until(() => sink.written === 1);
         await until(() => length(chunks) >= sent.length);
         assert.ok(Buffer.concat(chunks).equals(sent));
-        assert.equal(stream.write(Buffer.from('more')), true);
+        const taken = stream.write(Buffer.from('more'));
         await until(() => length(chunks) === sent.length + 4);
-        assert.equal(sink.written, 1);
+        await until(() => sink.written === (taken ? 1 : 2));
       },
     );
 

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { byteStreamContract } from './byte-stream.contract.js';
 import type { ByteStream, Listener } from './byte-stream.js';
-import { handlesAvailable, listenTcp } from './tcp.js';
+import { handlesAvailable } from './handle-stream.js';
+import { listenTcp } from './tcp.js';
 
 async function pair(where: { host: string; port: number } | { unixPath: string }, plainSockets: boolean) {
   let accept: (stream: ByteStream) => void = () => {};

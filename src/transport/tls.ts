@@ -2,8 +2,8 @@
 import { createServer, type Server } from 'node:tls';
 import type { AcceptStream, Listener } from './byte-stream.js';
 import { listenFault } from './listen-fault.js';
-import { NodeStream } from './node-stream.js';
 import { SecureEndpoint, type SecureOptions } from './secure-server.js';
+import { secureStream } from './tls-stream.js';
 
 export interface TlsListenOptions extends SecureOptions {
   /** Either host and port, or unixPath. */
@@ -25,7 +25,7 @@ export function listenTls(options: TlsListenOptions): Promise<Listener> {
   const endpoint = new SecureEndpoint(options);
   const server = createServer({ ...endpoint.serverOptions(), noDelay: true });
   if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
-  endpoint.serve(server, (socket, security, peer) => options.onStream(new NodeStream(socket, peer, security)));
+  endpoint.serve(server, (socket, security, peer) => options.onStream(secureStream(socket, peer, security)));
   const { name, host, port, unixPath, backlog } = options;
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException) => reject(listenFault(name, unixPath ?? `${host}:${port}`, error));

@@ -2,7 +2,15 @@
 
 export { LoadError, type LoadOptions, type Progress, runLoad } from './engine.js';
 export { Histogram, type LatencySummary } from './histogram.js';
-export { findPlanProblem, isLoopback, LAYOUTS, type Layout, type LoadPlan, PLAN_DEFAULTS } from './plan.js';
+export {
+  findPlanProblem,
+  isLoopback,
+  LAYOUTS,
+  type Layout,
+  type LoadPlan,
+  type LoadTls,
+  PLAN_DEFAULTS,
+} from './plan.js';
 export { machineTime, processCpuSeconds, processRssBytes } from './proc.js';
 export type { LoadReport } from './report.js';
 export { runOffline, runRetained, type Stage } from './stages.js';

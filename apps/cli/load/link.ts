@@ -5,8 +5,10 @@
 //
 // All connections of a thread read into one buffer: libuv fills it and calls back before it reads the next socket.
 
-import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { isIP, Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import { nowNs } from './clock.js';
+import type { LoadTls } from './plan.js';
 import type { Publisher } from './publisher.js';
 import { DISCONNECT } from './wire.js';
 
@@ -17,6 +19,7 @@ export interface LinkPlan {
   port: number;
   /** Source address, for more connections than one address has ports. */
   localAddress: string | undefined;
+  tls: LoadTls | undefined;
   chunk: Buffer;
   connect: Buffer;
   /** SUBSCRIBE packets, each with one packet identifier. */
@@ -50,20 +53,16 @@ export class Link {
     private readonly plan: LinkPlan,
     private readonly owner: LinkOwner,
   ) {
-    const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> & { writableHighWaterMark: number } = {
-      // With a mark of one byte every unfinished write is followed by a 'drain', however small it was.
-      writableHighWaterMark: 1,
-      onread: {
-        buffer: plan.chunk,
-        callback: (bytes: number) => {
-          owner.received(this, bytes);
-          return true;
-        },
+    const onread = {
+      buffer: plan.chunk,
+      callback: (bytes: number) => {
+        owner.received(this, bytes);
+        return true;
       },
     };
-    this.socket = new Socket(options);
+    this.socket = plan.tls === undefined ? openSocket(plan, onread) : openTls(plan, plan.tls, onread);
     this.socket.setNoDelay(true);
-    this.socket.on('connect', () => {
+    this.socket.on(plan.tls === undefined ? 'connect' : 'secureConnect', () => {
       this.state = 'greeting';
       this.socket.write(plan.connect);
     });
@@ -71,8 +70,6 @@ export class Link {
       this.failure ??= describeSocketError(error, plan.host, plan.port);
     });
     this.socket.on('close', () => this.onClose());
-    const { host, port, localAddress } = plan;
-    this.socket.connect(localAddress === undefined ? { host, port } : { host, port, localAddress });
   }
 
   /** Writes bytes that the caller may reuse only when `idle` is true afterwards. */
@@ -135,6 +132,54 @@ export class Link {
     this.owner.closed(this, reason);
   }
 }
+
+type OnRead = NonNullable<TcpSocketConnectOpts['onread']>;
+
+function openSocket({ host, port, localAddress }: LinkPlan, onread: OnRead): Socket {
+  const options: SocketConstructorOpts & Pick<TcpSocketConnectOpts, 'onread'> & { writableHighWaterMark: number } = {
+    // With a mark of one byte every unfinished write is followed by a 'drain', however small it was.
+    writableHighWaterMark: 1,
+    onread,
+  };
+  return new Socket(options).connect(localAddress === undefined ? { host, port } : { host, port, localAddress });
+}
+
+/** One context for all links of a thread: reading the certificates again for each would be what is measured. */
+let shared: { tls: LoadTls; context: SecureContext } | undefined;
+
+function openTls({ host, port, localAddress }: LinkPlan, tls: LoadTls, onread: OnRead): Socket {
+  const { psk } = tls;
+  if (shared?.tls !== tls)
+    shared = {
+      tls,
+      context: createSecureContext({
+        ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+        ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+        ...(tls.key === undefined ? {} : { key: tls.key }),
+        ...(tls.version === undefined ? {} : { minVersion: tls.version, maxVersion: tls.version }),
+        ...(tls.ciphers !== undefined ? { ciphers: tls.ciphers } : psk === undefined ? {} : { ciphers: PSK_CIPHERS }),
+      }),
+    };
+  const options: ConnectionOptions & { highWaterMark: number; onread: OnRead } = {
+    host,
+    port,
+    secureContext: shared.context,
+    highWaterMark: 1,
+    onread,
+    ...(localAddress === undefined ? {} : { localAddress }),
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(tls.insecure ? { rejectUnauthorized: false } : {}),
+    ...(psk === undefined
+      ? {}
+      : {
+          pskCallback: () => ({ identity: psk.identity, psk: Buffer.from(psk.key, 'hex') }),
+          checkServerIdentity: () => undefined,
+        }),
+  };
+  return connectTls(options);
+}
+
+const PSK_CIPHERS = 'TLS_AES_128_GCM_SHA256:PSK';
 
 function describeSocketError(error: NodeJS.ErrnoException, host: string, port: number): string {
   const target = `${host.includes(':') ? `[${host}]` : host}:${port}`;

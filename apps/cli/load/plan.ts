@@ -7,6 +7,18 @@ import { type ProtocolLevel, type Qos, STAMP } from './wire.js';
 export const LAYOUTS = ['shared', 'pair', 'fanin', 'wildcard', 'distinct', 'idle', 'template'] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
+/** Contents of PEM files; a key in hexadecimal. */
+export interface LoadTls {
+  ca?: string;
+  cert?: string;
+  key?: string;
+  /** Checks neither name nor authority of the broker. */
+  insecure: boolean;
+  version?: 'TLSv1.2' | 'TLSv1.3';
+  ciphers?: string;
+  psk?: { identity: string; key: string };
+}
+
 export interface LoadPlan {
   host: string;
   port: number;
@@ -17,6 +29,8 @@ export interface LoadPlan {
   password?: string | undefined;
   keepAlive: number;
   clientIdPrefix: string;
+  /** Every connection uses TLS. */
+  tls?: LoadTls | undefined;
 
   /** Of subscribers: `keep` leaves the session behind, `resume` takes it up again without subscribing. */
   session: 'clean' | 'keep' | 'resume';

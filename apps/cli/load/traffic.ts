@@ -187,6 +187,7 @@ export class Traffic {
       );
     return {
       host: plan.host,
+      tls: plan.tls,
       port: plan.port,
       localAddress: this.localAddress(role === 'publisher' ? plan.subscribers + index : index),
       chunk: this.receiver.chunk,
