@@ -9,8 +9,11 @@
  *   publishClientSend      a publish by the client         filter matches the topic
  *   publishClientReceive   a delivery to the client        filter matches the topic
  *   subscribeLiteral       a subscription                  filter is the one asked for, wildcards included
- *   subscribePattern       a subscription                  allow: filter covers the one asked for; deny: it overlaps it
+ *   subscribePattern       a subscription                  filter covers the one asked for
  *   unsubscribeLiteral, unsubscribePattern                 likewise
+ *
+ * Within a role literals count before patterns. This is what Mosquitto's dynamic security does, to the letter: a role that denies
+ * subscribing to `secret/#` still lets `#` be subscribed to. What must not be delivered is denied by publishClientReceive.
  */
 import type { Client } from '../policy.js';
 import type { Question } from '../sources/facts.js';
@@ -131,7 +134,7 @@ export class RoleBook {
     });
     this.compiled.set(
       role.name,
-      entries.sort((a, b) => b.priority - a.priority),
+      entries.sort((a, b) => Number(isLiteral(b)) - Number(isLiteral(a)) || b.priority - a.priority),
     );
     this.roles.set(role.name, role);
     this.changed();
@@ -221,6 +224,8 @@ export class RoleBook {
   }
 }
 
+const isLiteral = ({ type }: CompiledEntry) => type.endsWith('Literal');
+
 /** An assignment's own priority counts before none. */
 function join(assigned: readonly Membership[] = [], found: readonly string[]): Membership[] {
   const names = new Set(assigned.map(({ name }) => name));
@@ -249,7 +254,7 @@ export class RoleAccess {
   private subscription(access: 'subscribe' | 'unsubscribe', topicFilter: string): Answer {
     for (const { type, filter, verdict } of this.entries) {
       if (!type.startsWith(access)) continue;
-      if (verdict.permit ? filter.covers(topicFilter) : filter.overlaps(topicFilter)) return verdict;
+      if (filter.covers(topicFilter)) return verdict;
     }
     return byDefault(this.defaults, access);
   }
