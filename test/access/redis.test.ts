@@ -1,0 +1,126 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
+/** Users and rules in a real Redis. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { createClient } from 'redis';
+import { hashPassword } from '../../src/policy/index.js';
+import { badLogin, login, loginCode, notAuthorized, ok, serverUnavailable, sourceOf, withBroker } from './login.js';
+import { type Server, startRedis } from './servers.js';
+
+const server: Server | undefined = await startRedis('s3cret');
+
+describe('Redis', { skip: server === undefined }, () => {
+  const url = `redis://:s3cret@127.0.0.1:${server?.port}/0`;
+  const fill = async (): Promise<void> => {
+    const client = createClient({ url });
+    await client.connect();
+    await client.hSet('mqtt:user:ada', { password_hash: await hashPassword('one'), is_superuser: '0', roles: 'a,b' });
+    await client.hSet('mqtt:user:root', { password_hash: await hashPassword('two', 'sha512'), is_superuser: '1' });
+    await client.hSet('mqtt:user:off', { password_hash: await hashPassword('one', 'sha512'), enabled: '0' });
+    await client.hSet('mqtt:user:broken', { password_hash: 'nonsense' });
+    await client.hSet('mqtt:acl:ada', {
+      'up/ada/#': 'publish',
+      'down/%c/#': 'subscribe',
+      x: '{"action":"publish","qos":[0]}',
+    });
+    await client.set('session:abc', '{"username":"web"}');
+    client.destroy();
+  };
+  const source = {
+    type: 'redis',
+    url,
+    command: 'HMGET mqtt:user:${username} password_hash salt is_superuser enabled roles',
+    timeoutMs: 2000,
+  } as const;
+  before(fill);
+  after(() => server?.stop());
+
+  it('tells users from others', async () => {
+    await withBroker({ authentication: [source] }, async (scene) => {
+      for (const [username, password, expected] of [
+        ['ada', 'one', ok],
+        ['ada', 'two', badLogin],
+        ['ada', '', badLogin],
+        ['root', 'two', ok],
+        ['off', 'one', badLogin],
+        ['nobody', 'one', badLogin],
+        ['a b c', 'one', badLogin],
+        ['broken', 'x', serverUnavailable],
+      ] as const)
+        assert.equal(await loginCode(scene, username, password), expected, username);
+      assert.equal(await loginCode(scene, undefined), notAuthorized);
+      const { client } = await login(scene, 'ada', 'one', { clientId: 'same' });
+      client.stream.destroy();
+      const { requests } = sourceOf(scene.broker, 'redis');
+      assert.equal(await loginCode(scene, 'ada', 'one', { clientId: 'same' }), ok);
+      const status = sourceOf(scene.broker, 'redis');
+      assert.deepEqual([status.state, status.requests, status.cacheHits], ['connected', requests, 1]);
+    });
+  });
+
+  it('has rules by user', async () => {
+    const authorization = {
+      sources: [{ type: 'redis', url, command: 'HGETALL mqtt:acl:${username}' }],
+    } as const;
+    await withBroker({ authentication: [source], authorization }, async (scene) => {
+      const { client } = await login(scene, 'ada', 'one', { clientId: 'dev1' });
+      assert.equal(await client.deliver('up/ada/x', 'm', { qos: 1 }), 0x10);
+      assert.equal(await client.deliver('up/bob/x', 'm', { qos: 1 }), notAuthorized);
+      assert.equal(await client.deliver('x', 'm', { qos: 1 }), notAuthorized, 'the rule is for QoS 0');
+      assert.deepEqual(await client.subscribe(['down/dev1/#', 'down/#', 'up/ada/#'], { qos: 1 }), [1, 0x87, 0x87]);
+      const root = await login(scene, 'root', 'two');
+      assert.equal(await root.client.deliver('any/thing', 'm', { qos: 1 }), 0x10, 'a superuser');
+    });
+  });
+
+  it('lets clients in whose cookie it knows', async () => {
+    const { createBroker } = await import('../../src/index.js');
+    const { WebSocket } = await import('ws');
+    const broker = createBroker({
+      config: {
+        listeners: [{ name: 'web', protocol: 'ws', port: 0, allowAnonymous: false }],
+        authentication: [{ type: 'redis', url, command: 'GET session:${cookie.sid}', check: 'exists' }],
+      },
+    });
+    await broker.start();
+    try {
+      const connack = async (cookie: string | undefined): Promise<number> => {
+        const socket = new WebSocket(`ws://127.0.0.1:${broker.listeners[0]!.port}/mqtt`, 'mqtt', {
+          headers: cookie === undefined ? {} : { cookie },
+        });
+        await new Promise((resolve, reject) => socket.on('open', resolve).on('error', reject));
+        const answer = new Promise<Buffer>((resolve) => socket.on('message', (data: Buffer) => resolve(data)));
+        // CONNECT of 3.1.1 with client identifier "c"
+        socket.send(Buffer.from('100d00044d51545404020000000163', 'hex'));
+        const code = (await answer)[3]!;
+        if (code === 0) assert.equal(broker.clients()[0]!.username, 'web');
+        socket.terminate();
+        return code;
+      };
+      assert.equal(await connack('a=b; sid=abc'), 0);
+      assert.equal(await connack('sid=abd'), 5);
+      assert.equal(await connack(undefined), 5);
+    } finally {
+      await broker.stop();
+    }
+  });
+
+  it('refuses everybody while it is away, says so, and lets them in again', async () => {
+    await withBroker({ authentication: [{ ...source, cacheSeconds: 0, refusedCacheSeconds: 0 }] }, async (scene) => {
+      assert.equal(await loginCode(scene, 'ada', 'one'), ok);
+      await server!.kill();
+      assert.equal(await loginCode(scene, 'ada', 'one'), serverUnavailable);
+      assert.equal(await loginCode(scene, 'ada', 'one'), serverUnavailable);
+      const status = sourceOf(scene.broker, 'redis');
+      assert.equal(status.state, 'failing');
+      assert.notEqual(status.lastError, undefined);
+      assert.ok(!JSON.stringify(status).includes('s3cret'));
+      await server!.start();
+      await fill();
+      const deadline = Date.now() + 30_000;
+      while ((await loginCode(scene, 'ada', 'one')) !== ok && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(sourceOf(scene.broker, 'redis').state, 'connected');
+    });
+  });
+});
