@@ -207,10 +207,21 @@ export class CertificateAuthority {
   }
 
   /** Makes a new authority. Errors: `Fault` CA_EXISTS when there is one and `replace` is not given. */
-  create(terms: { name?: string; days?: number; keyType?: KeyType; replace?: boolean }): Promise<void> {
+  create(terms: {
+    name?: string;
+    days?: number;
+    keyType?: KeyType;
+    /** Of the server's certificate, besides the machine's and the configured ones. */
+    serverNames?: readonly string[];
+    replace?: boolean;
+  }): Promise<void> {
     return this.change(async () => {
       this.mayReplace(terms.replace);
+      const { serverNames = [] } = terms;
+      readServerNames(serverNames);
       await this.makeAuthority(terms);
+      if (serverNames.length > 0)
+        this.writeList(this.list.replace({ server: { origin: 'automatic', names: serverNames } }));
       await this.maintainLocked();
     });
   }
@@ -291,6 +302,11 @@ export class CertificateAuthority {
   /** Errors: `Fault` CA_UNKNOWN. */
   find(reference: string): ListedCertificate {
     return this.list.find(reference);
+  }
+
+  /** All that `reference` means: a common name may stand for several. Errors: `Fault` CA_UNKNOWN. */
+  findAll(reference: string): readonly ListedCertificate[] {
+    return this.list.findAll(reference);
   }
 
   /** The certificate of an entry; undefined when only its serial number and issuer are known. */
@@ -830,7 +846,10 @@ export class CertificateAuthority {
     key: KeyObject,
     days = this.settings.serverDays,
   ): Promise<void> {
-    const names = record.names.length > 0 ? readServerNames(record.names) : machineNames(this.settings.serverNames);
+    const names =
+      record.origin === 'created'
+        ? readServerNames(record.names)
+        : machineNames([...this.settings.serverNames, ...record.names]);
     const signed = this.cannotIssue() === undefined;
     const signer: Signer = signed ? this.signer() : { certificate: undefined, key };
     const terms = { subject: serverSubject(names), publicKey: createPublicKey(key), purpose: 'server' as const, names };

@@ -7,7 +7,7 @@
  * Refuses to guess: an index that cannot be read is a fault, never an empty list.
  */
 import { createHash } from 'node:crypto';
-import { Fault } from '../../base/index.js';
+import { Fault, quoted } from '../../base/index.js';
 import { plainHex } from '../der.js';
 import { authorityFault } from './authority-fault.js';
 import { nameKey } from './names.js';
@@ -56,7 +56,7 @@ export interface ListedCertificate {
 /** How the server's certificate came to be, which decides who renews it. */
 export interface ServerRecord {
   readonly origin: 'automatic' | 'created' | 'imported';
-  /** The names asked for; none: the machine's. */
+  /** Made on request: its names. Made by itself: those besides the machine's and the configured ones. */
   readonly names: readonly string[];
 }
 
@@ -107,6 +107,19 @@ export class CertificateList {
    * Errors  `Fault` CA_UNKNOWN.
    */
   find(reference: string): ListedCertificate {
+    const found = this.findAll(reference);
+    if (found.length === 1) return found[0]!;
+    const ids = found
+      .slice(0, 10)
+      .map(({ id, notAfter }) => `${id}${notAfter === undefined ? '' : ` (until ${notAfter.slice(0, 10)})`}`);
+    throw authorityFault(
+      'CA_UNKNOWN',
+      `${quoted(reference)} is ${found.length} certificates: name one by its id: ${ids.join(', ')}`,
+    );
+  }
+
+  /** At least one, the oldest first. Errors: `Fault` CA_UNKNOWN. */
+  findAll(reference: string): ListedCertificate[] {
     const hex = /^[0-9a-fA-F: ]+$/.test(reference) ? reference.replace(/[: ]/g, '').toLowerCase() : undefined;
     const { listed } = this;
     const exact = hex === undefined ? [] : listed.filter(({ id, thumbprint }) => id === hex || thumbprint === hex);
@@ -114,19 +127,11 @@ export class CertificateList {
     const named = listed.filter(({ commonName }) => commonName === reference);
     const begun =
       hex === undefined || hex.length < 8 ? [] : listed.filter(({ thumbprint }) => thumbprint?.startsWith(hex));
-    const found = [exact, numbered, named, begun].find((entries) => entries.length > 0) ?? [];
-    if (found.length === 1) return found[0]!;
-    if (found.length === 0)
-      throw authorityFault(
-        'CA_UNKNOWN',
-        `no certificate on the list has the id, serial number, thumbprint or name "${reference}"`,
-      );
-    const ids = found
-      .slice(0, 10)
-      .map(({ id, notAfter }) => `${id}${notAfter === undefined ? '' : ` (until ${notAfter.slice(0, 10)})`}`);
+    const found = [exact, numbered, named, begun].find((entries) => entries.length > 0);
+    if (found !== undefined) return found;
     throw authorityFault(
       'CA_UNKNOWN',
-      `"${reference}" is ${found.length} certificates: name one by its id: ${ids.join(', ')}`,
+      `no certificate on the list has the id, serial number, thumbprint or name ${quoted(reference)}`,
     );
   }
 

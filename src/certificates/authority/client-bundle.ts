@@ -36,6 +36,13 @@ export function fileNameFor(commonName: string): string {
   return name === '' || reservedNames.test(name) ? `client_${name}` : name;
 }
 
+/** The names of the files that `bundleFiles` makes. */
+export function bundleFileNames(commonName: string, withKey: boolean, withPassword: boolean): string[] {
+  const name = fileNameFor(commonName);
+  const keyFiles = withKey ? [`${name}.key`, ...(withPassword ? [`${name}.p12`] : [])] : [];
+  return [`${name}.crt`, 'ca.crt', 'README.txt', 'mosquitto.sh', 'mqttjs.mjs', 'python.py', ...keyFiles];
+}
+
 export async function makeBundle(contents: BundleContents, nowMs: number): Promise<Buffer> {
   return makeZip(await bundleFiles(contents), nowMs);
 }

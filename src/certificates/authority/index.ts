@@ -9,7 +9,7 @@ export {
 } from './certificate-authority.js';
 export { type ListedCertificate, type RevocationReason, revocationReasons } from './certificate-list.js';
 export { findPrivateKey, readCertificates as readCertificatesFrom } from './certificate-text.js';
-export { type BundleContents, bundleFiles, fileNameFor, makeBundle } from './client-bundle.js';
+export { type BundleContents, bundleFileNames, bundleFiles, fileNameFor, makeBundle } from './client-bundle.js';
 export type { AcceptanceOptions, Decision } from './decide.js';
 export { privateKeyPem } from './keys.js';
 export { listenerHooks, withAuthority } from './listener-terms.js';

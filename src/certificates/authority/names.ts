@@ -98,12 +98,13 @@ export function readServerNames(texts: readonly string[]): ServerName[] {
  * Addresses that only make sense together with an interface (link-local) are left out.
  */
 export function machineNames(given: readonly string[]): ServerName[] {
-  return unique([...readServerNames(given), ...lastingMachineNames(), ...addresses('IPv6')]).slice(0, NAMES_MAX);
+  return unique([...lastingNames(given), ...addresses('IPv6')]).slice(0, NAMES_MAX);
 }
 
 /** Those whose appearance makes a new certificate due; IPv6 addresses of a machine come and go by the day. */
-export function lastingMachineNames(): ServerName[] {
-  return unique([...hostNames(), ...['localhost', '127.0.0.1', '::1'].map(readServerName), ...addresses('IPv4')]);
+export function lastingNames(given: readonly string[]): ServerName[] {
+  const local = ['localhost', '127.0.0.1', '::1'].map(readServerName);
+  return unique([...readServerNames(given), ...hostNames(), ...local, ...addresses('IPv4')]).slice(0, NAMES_MAX);
 }
 
 function addresses(wanted: 'IPv4' | 'IPv6'): ServerName[] {

@@ -5,7 +5,7 @@ import { describeCertificate } from '../client-certificate.js';
 import { isSelfSigned } from '../key-material.js';
 import type { ServerRecord } from './certificate-list.js';
 import { keyTypeOf } from './keys.js';
-import { lastingMachineNames, plainAddress, readServerNames, type ServerName, type SubjectPart } from './names.js';
+import { lastingNames, plainAddress, type ServerName, type SubjectPart } from './names.js';
 
 export interface ServerCertificate {
   readonly origin: ServerRecord['origin'];
@@ -74,8 +74,8 @@ export function needsServerCertificate(situation: ServerSituation): string | und
   if (record?.origin === 'imported') return undefined;
   const issuedHere = certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
   if (!issuedHere && (canIssue || !isSelfSigned(certificate))) return 'the authority is another one now';
-  if (record === undefined || record.names.length > 0) return undefined;
-  const missing = missingNames(certificate, [...readServerNames(situation.configuredNames), ...lastingMachineNames()]);
+  if (record?.origin !== 'automatic') return undefined;
+  const missing = missingNames(certificate, lastingNames([...situation.configuredNames, ...record.names]));
   return missing.length === 0 ? undefined : `the one before does not name ${missing.join(', ')}`;
 }
 
