@@ -42,7 +42,14 @@ export async function withBroker(
   config: Omit<ConfigInput, 'listeners'> & { readonly listeners?: ConfigInput['listeners'] },
   work: (scene: Scene) => Promise<void>,
 ): Promise<void> {
-  const scene = new Scene(5, { config: { listeners: [{ name: 'test', port: 0, allowAnonymous: false }], ...config } });
+  const scene = new Scene(5, {
+    config: {
+      listeners: [{ name: 'test', port: 0, allowAnonymous: false }],
+      // Wrong passwords are what these tests are about.
+      protection: { logins: { failuresMax: 0 } },
+      ...config,
+    },
+  });
   await scene.start();
   try {
     await work(scene);

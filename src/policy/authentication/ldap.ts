@@ -7,6 +7,8 @@
  * name that does not exist.
  */
 import { readFileSync } from 'node:fs';
+import { connect, isIP } from 'node:net';
+import { connect as connectSecure } from 'node:tls';
 import type { Client as LdapClient } from 'ldapts';
 import type { Logger } from '../../base/index.js';
 import type { LdapOptions } from '../options.js';
@@ -48,7 +50,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
 
   protected ask(request: ConnectRequest): Promise<Decision> {
     return this.guard.run(async (signal) => {
-      const client = this.idle.pop() ?? (await this.dial());
+      const client = this.takeIdle() ?? (await this.dial());
       const drop = (): void => void client.unbind().catch(() => {});
       signal.addEventListener('abort', drop);
       try {
@@ -72,6 +74,8 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
         ? await this.search(client, request)
         : { dn: this.userDn.fill({ client: request }, escapeDn)! };
     const password = Buffer.from(request.password!).toString('utf8');
+    // The driver takes such a name for a SASL mechanism.
+    if (found !== undefined && /^[A-Z0-9-]*$/.test(found.dn)) return next;
     const dn = found?.dn ?? `cn=${escapeDn(`nobody-${request.username}`)},${this.options.searchBase ?? ''}`;
     try {
       await client.bind(dn, password);
@@ -139,6 +143,13 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     }
   }
 
+  private takeIdle(): LdapClient | undefined {
+    for (;;) {
+      const client = this.idle.pop();
+      if (client === undefined || client.isConnected) return client;
+    }
+  }
+
   private async dial(): Promise<LdapClient> {
     const { Client } = await import('ldapts');
     const { url, timeoutMs, startTls, caFile } = this.options;
@@ -148,11 +159,28 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
       url,
       timeout: timeoutMs,
       connectTimeout: timeoutMs,
-      ...(secure ? { tlsOptions } : {}),
+      createConnection: once(connect),
+      ...(secure ? { tlsOptions, createSecureConnection: once(connectSecure) } : {}),
     });
-    if (startTls) await client.startTLS({ ...tlsOptions, servername: new URL(url).hostname });
+    // An address is no server name, but has to be in the certificate all the same.
+    const { hostname } = new URL(url);
+    const name = isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: hostname } : { host: hostname };
+    if (startTls) await client.startTLS({ ...tlsOptions, ...name });
     return client;
   }
+}
+
+/**
+ * The driver connects again by itself when a connection is lost, but neither goes over to TLS again nor is who it was: the next
+ * password would travel in the clear. So a connection is made once, and whoever finds it lost makes another client.
+ */
+function once<Make extends typeof connect | typeof connectSecure>(make: Make): Make {
+  let made = false;
+  return ((...given: unknown[]) => {
+    if (made) throw new Error('the connection is lost');
+    made = true;
+    return (make as (...given: unknown[]) => unknown)(...given);
+  }) as Make;
 }
 
 function noSuchUser(error: unknown): boolean {
