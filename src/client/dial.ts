@@ -106,9 +106,18 @@ async function abortable(stream: Duplex, signal: AbortSignal, step: Promise<void
     await Promise.race([step, aborted]);
   } catch (error) {
     stream.destroy();
-    throw error;
+    throw inWords(error);
   } finally {
     signal.removeEventListener('abort', abort);
     if (!stream.destroyed) stream.off('error', swallow);
   }
+}
+
+/** OpenSSL's messages name its source files; what happened stands in `reason`. */
+function inWords(error: unknown): unknown {
+  const { code, reason } = error as { code?: unknown; reason?: unknown };
+  if (typeof code !== 'string' || !code.startsWith('ERR_SSL_') || typeof reason !== 'string') return error;
+  const alert = /^(?:tlsv1|sslv3|tlsv13) alert (.*)$/.exec(reason)?.[1];
+  const sentence = alert === undefined ? reason : `the server ended the handshake (alert: ${alert})`;
+  return Object.assign(new Error(`TLS: ${sentence}`, { cause: error }), { code });
 }

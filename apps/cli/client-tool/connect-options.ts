@@ -66,6 +66,7 @@ async function targetOf(options: ToolOptions): Promise<Target> {
   if (options.unixPath !== undefined) {
     return { transport: 'unix', path: options.unixPath, ...(tls === undefined ? {} : { tls }) };
   }
+  if (options.webSocket !== undefined) return webSocketTarget(options, options.webSocket, tls);
   const server = await serverOf(options, tls !== undefined);
   return {
     transport: 'tcp',
@@ -75,6 +76,20 @@ async function targetOf(options: ToolOptions): Promise<Target> {
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     ...(tls === undefined ? {} : { tls }),
   };
+}
+
+function webSocketTarget(
+  options: ToolOptions,
+  scheme: 'ws' | 'wss',
+  tls: nodeTls.ConnectionOptions | undefined,
+): Target {
+  const { host = 'localhost', port = scheme === 'wss' ? 8084 : 8083, webSocketPath } = options;
+  const given = { '--proxy': options.proxy, '-A': options.bindAddress, '-S': options.serviceLookup || undefined };
+  for (const [name, value] of Object.entries(given))
+    if (value !== undefined) throw new UsageError(`${name} does not go with a ${scheme}:// URL.`);
+  if (scheme === 'ws' && tls !== undefined) throw new UsageError('TLS options need a wss:// URL instead of ws://.');
+  const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${webSocketPath}`;
+  return { transport: 'webSocket', url, ...(tls === undefined ? {} : { tls }) };
 }
 
 async function addressOf(name: string): Promise<string> {
@@ -105,26 +120,45 @@ function tlsOf(options: ToolOptions): nodeTls.ConnectionOptions | undefined {
     ...(tls.capath === undefined ? [] : readFolder(tls.capath)),
     ...(tls.systemCertificates || !named ? systemCertificates() : []),
   ];
-  return {
+  return checked(options, {
     ca,
     ...common(options),
     ...(tls.cert === undefined ? {} : { cert: read(tls.cert) }),
-    ...(tls.key === undefined ? {} : { key: read(tls.key) }),
+    ...(tls.key === undefined ? {} : { key: readKey(tls.key) }),
     ...(tls.ciphers === undefined ? {} : { ciphers: tls.ciphers }),
     ...(tls.insecure ? { checkServerIdentity: () => undefined } : {}),
-  };
+  });
 }
 
 function pskOf(options: ToolOptions): nodeTls.ConnectionOptions {
   const { psk = '', pskIdentity = '', ciphers } = options.tls;
-  return {
+  return checked(options, {
     ...common(options),
-    // TLS 1.3 as OpenSSL's clients speak it knows no key without a hash bound to it
-    maxVersion: 'TLSv1.2',
-    ciphers: ciphers ?? 'PSK',
+    // In TLS 1.3 a key goes with SHA-256 only.
+    ciphers: `TLS_AES_128_GCM_SHA256:${ciphers ?? 'PSK'}`,
     checkServerIdentity: () => undefined,
     pskCallback: () => ({ psk: Buffer.from(psk, 'hex'), identity: pskIdentity }),
-  };
+  });
+}
+
+/** What OpenSSL does not take is said before anything is dialled. */
+function checked({ tls }: ToolOptions, options: nodeTls.ConnectionOptions): nodeTls.ConnectionOptions {
+  try {
+    nodeTls.createSecureContext(options);
+    return options;
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const reason = (error as { reason?: string }).reason ?? message;
+    throw new Error(`Problem setting TLS options: ${problem(code, reason, tls)}.`);
+  }
+}
+
+function problem(code: string, reason: string, tls: ToolOptions['tls']): string {
+  if (code.includes('KEY_VALUES_MISMATCH') || code.includes('KEY_TYPE_MISMATCH'))
+    return `Client certificate ${tls.cert} and key ${tls.key} are inconsistent`;
+  if (/cipher/i.test(code + reason)) return `Unable to set TLS ciphers ${JSON.stringify(tls.ciphers)} (${reason})`;
+  const files = [tls.cafile, tls.cert, tls.key].filter((file) => file !== undefined);
+  return `Unable to load ${files.length === 0 ? 'certificates' : files.join(', ')} (${reason})`;
 }
 
 function common({ tls }: ToolOptions): nodeTls.ConnectionOptions {
@@ -132,6 +166,15 @@ function common({ tls }: ToolOptions): nodeTls.ConnectionOptions {
     minVersion: (tls.version ?? 'tlsv1.2').replace('tls', 'TLS') as nodeTls.SecureVersion,
     ...(tls.alpn === undefined ? {} : { ALPNProtocols: [tls.alpn] }),
   };
+}
+
+function readKey(path: string): Buffer {
+  const bytes = read(path);
+  if (/BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(bytes.toString('latin1')))
+    throw new Error(
+      `Problem setting TLS options: the private key in ${path} is encrypted with a password; give a key without one.`,
+    );
+  return bytes;
 }
 
 function read(path: string): Buffer {

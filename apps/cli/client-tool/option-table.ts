@@ -59,7 +59,17 @@ export const optionTable: readonly OptionDefinition[] = [
   option('-p --port', 'PORT', all, 'its port; 1883, or 8883 with TLS, when not given', (o, v) => {
     o.port = number(v, 1, 65_535, 'port');
   }),
-  option('-L --url', 'URL', all, 'mqtt(s)://[username[:password]@]host[:port]/topic in one', applyUrl),
+  option(
+    '-L --url',
+    'URL',
+    all,
+    'mqtt(s)://[username[:password]@]host[:port]/topic in one; ws:// and wss:// as well',
+    applyUrl,
+  ),
+  option('--ws-path', 'PATH', all, 'path of the WebSocket at such a URL; /mqtt when not given', (o, v) => {
+    if (!/^\/[^?#\s]*$/.test(v)) throw new UsageError(`--ws-path ${v} is not a path that begins with /.`);
+    o.webSocketPath = v;
+  }),
   option('--unix', 'PATH', all, 'connects to a Unix socket instead', (o, v) => {
     o.unixPath = v;
   }),

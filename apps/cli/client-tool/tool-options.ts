@@ -37,6 +37,9 @@ export interface ToolOptions {
   host?: string;
   port?: number;
   unixPath?: string;
+  /** `ws:` or `wss:` was given */
+  webSocket?: 'ws' | 'wss';
+  webSocketPath: string;
   bindAddress?: string;
   serviceLookup: boolean;
   noDelay: boolean;
@@ -57,7 +60,7 @@ export interface ToolOptions {
   debug: boolean;
   quiet: boolean;
   tls: {
-    /** `mqtts:` was given */
+    /** `mqtts:` or `wss:` was given */
     wanted: boolean;
     cafile?: string;
     capath?: string;
@@ -101,6 +104,7 @@ export interface ToolOptions {
 export function defaultOptions(tool: ToolName): ToolOptions {
   return {
     tool,
+    webSocketPath: '/mqtt',
     serviceLookup: false,
     noDelay: false,
     keepSession: false,

@@ -1,19 +1,25 @@
 import { type SocksUrl, type ToolOptions, UsageError } from './tool-options.js';
 
-/** `-L mqtt(s)://[username[:password]@]host[:port]/topic`, every part taken literally. */
+const ports: Readonly<Record<string, number>> = { mqtts: 8883, ws: 8083, wss: 8084 };
+
+/** `-L mqtt(s)://[username[:password]@]host[:port]/topic`, or `ws(s)://…`, every part taken literally. */
 export function applyUrl(options: ToolOptions, url: string): void {
-  const scheme = /^(mqtts?):\/\//.exec(url);
+  const scheme = /^(mqtts?|wss?):\/\//.exec(url);
   if (scheme === null)
-    throw new UsageError(`Unsupported URL scheme in ${JSON.stringify(withoutPassword(url))}; use mqtt:// or mqtts://.`);
+    throw new UsageError(
+      `Unsupported URL scheme in ${JSON.stringify(withoutPassword(url))}; use mqtt://, mqtts://, ws:// or wss://.`,
+    );
   const rest = url.slice(scheme[0].length);
   const slash = rest.indexOf('/');
   const topic = slash === -1 ? '' : rest.slice(slash + 1);
   if (topic === '') throw new UsageError('Invalid URL for -L argument specified - topic missing.');
   const parts = authority(rest.slice(0, slash), 'Invalid URL for -L argument specified');
-  if (scheme[1] === 'mqtts') options.tls.wanted = true;
+  const name = scheme[1]!;
+  if (name === 'mqtts' || name === 'wss') options.tls.wanted = true;
+  if (name === 'ws' || name === 'wss') options.webSocket = name;
   options.host = parts.host;
   if (parts.port !== undefined) options.port = parts.port;
-  else if (scheme[1] === 'mqtts') options.port ??= 8883;
+  else if (name !== 'mqtt') options.port ??= ports[name]!;
   if (parts.username !== undefined) options.username = parts.username;
   if (parts.password !== undefined) options.password = parts.password;
   options.topics.push(topic);
