@@ -21,7 +21,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Fault } from '../../base/index.js';
 import { realFiles } from '../../storage/index.js';
@@ -114,7 +114,7 @@ export class AuthorityFiles {
     for (let count = 2; existsSync(this.path(folder)); count++) folder = join('replaced', `${stamp}-${count}`);
     mkdirSync(this.path(folder), { recursive: true, mode: 0o700 });
     // Files are never changed in place, so a second name for one keeps what it holds.
-    for (const name of there) linkOrCopy(this.path(name), this.path(join(folder, name)));
+    for (const name of there) linkOrCopy(this.path(name), this.path(join(folder, basename(name))));
     syncFolder(this.path(folder));
     syncFolder(this.path('replaced'));
     return this.path(folder);

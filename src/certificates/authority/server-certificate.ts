@@ -2,7 +2,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { certificateFields } from '../certificate-fields.js';
 import { describeCertificate } from '../client-certificate.js';
-import { isSelfSigned } from '../key-material.js';
 import type { ServerRecord } from './certificate-list.js';
 import { keyTypeOf } from './keys.js';
 import { lastingNames, plainAddress, type ServerName, type SubjectPart } from './names.js';
@@ -32,7 +31,7 @@ export function describeServer(certificate: X509Certificate, origin: ServerRecor
     names: namesOf(certificate),
     notBefore: new Date(certificateFields(certificate.raw).notBeforeMs).toISOString(),
     notAfter: new Date(notAfterMs).toISOString(),
-    selfSigned: isSelfSigned(certificate),
+    selfSigned: signedItself(certificate),
     keyType: keyTypeOf(certificate.publicKey),
     sha1: certificate.fingerprint.replaceAll(':', '').toLowerCase(),
     sha256: thumbprint,
@@ -44,6 +43,11 @@ export function namesOf({ subjectAltName }: X509Certificate): string[] {
   return [...(subjectAltName ?? '').matchAll(/(?:DNS|IP Address):("(?:[^"\\]|\\.)*"|[^,]*)/g)].map(([, name = '']) =>
     plainAddress(name),
   );
+}
+
+/** Also one that may not sign others, as that of a server. */
+function signedItself(certificate: X509Certificate): boolean {
+  return certificate.subject === certificate.issuer && certificate.verify(certificate.publicKey);
 }
 
 export function serverSubject(names: readonly ServerName[]): readonly SubjectPart[] {
@@ -73,7 +77,7 @@ export function needsServerCertificate(situation: ServerSituation): string | und
   if (notAfterMs - nowMs < (notAfterMs - notBeforeMs) / 3) return 'the one before expires soon';
   if (record?.origin === 'imported') return undefined;
   const issuedHere = certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
-  if (!issuedHere && (canIssue || !isSelfSigned(certificate))) return 'the authority is another one now';
+  if (!issuedHere && (canIssue || !signedItself(certificate))) return 'the authority is another one now';
   if (record?.origin !== 'automatic') return undefined;
   const missing = missingNames(certificate, lastingNames([...situation.configuredNames, ...record.names]));
   return missing.length === 0 ? undefined : `the one before does not name ${missing.join(', ')}`;
