@@ -1,14 +1,16 @@
 /**
- * MQTT.js in a page of headless Chromium, over WebSocket: the page comes from an HTTP server here and runs the same
+ * MQTT.js in a page of headless Chromium, over WebSocket with and without TLS: the page comes from an HTTP server here and runs the same
  * `mqttjs-scenario` as Node does. `DUNLIN_SCREENSHOT=FILE.png` keeps a picture of the page.
  */
 import assert from 'node:assert/strict';
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Browser, chromium } from 'playwright-core';
+import { Authority, Folder } from '../support/pki.js';
 import { assertReport } from './mqttjs-expected.js';
 import type { ScenarioReport } from './mqttjs-scenario.js';
 import { embeddedBroker, findProgram, type RunningBroker, root } from './support.js';
@@ -61,24 +63,51 @@ describe('MQTT.js in Chromium', { skip: executablePath === undefined, timeout: 1
   let broker: RunningBroker;
   let server: Server;
   let browser: Browser;
+  const folder = new Folder();
   before(async () => {
-    broker = await embeddedBroker();
+    const authority = await Authority.create('Root');
+    const issued = await authority.issue('localhost', { names: ['localhost'] });
+    const tls = {
+      certificate: folder.write('server.pem', issued.certificate + authority.certificate),
+      key: folder.write('server.key', issued.key),
+    };
+    broker = await embeddedBroker({
+      listeners: [
+        { name: 'tcp', port: 0 },
+        { name: 'web', protocol: 'ws', port: 0 },
+        { name: 'secure', protocol: 'wss', port: 0, tls },
+      ],
+    });
     server = await serveFiles();
-    browser = await chromium.launch({ executablePath: executablePath!, headless: true, args: flags, timeout: 120_000 });
+    const { publicKey } = new X509Certificate(authority.certificate);
+    const trusted = createHash('sha256')
+      .update(publicKey.export({ type: 'spki', format: 'der' }))
+      .digest('base64');
+    browser = await chromium.launch({
+      executablePath: executablePath!,
+      headless: true,
+      args: [...flags, `--ignore-certificate-errors-spki-list=${trusted}`],
+      timeout: 120_000,
+    });
   });
   after(async () => {
     await browser?.close();
     server?.closeAllConnections();
     server?.close();
     await broker?.stop();
+    folder.remove();
   });
+  const portOf = (name: string) => broker.broker!.listeners.find((listener) => listener.name === name)!.port;
 
-  for (const { version, name } of [
-    { version: 4, name: '3.1.1' },
-    { version: 5, name: '5.0' },
+  for (const { version, name, secure } of [
+    { version: 4, name: '3.1.1', secure: false },
+    { version: 5, name: '5.0', secure: false },
+    { version: 4, name: '3.1.1', secure: true },
+    { version: 5, name: '5.0', secure: true },
   ] as const)
-    it(`${name} over WebSocket`, async () => {
-      const options = { url: `ws://127.0.0.1:${broker.webPort}/mqtt`, version, prefix: `web${version}` };
+    it(`${name} over WebSocket${secure ? ' with TLS' : ''}`, async () => {
+      const url = secure ? `wss://localhost:${portOf('secure')}/mqtt` : `ws://127.0.0.1:${broker.webPort}/mqtt`;
+      const options = { url, version, prefix: `web${version}${secure}` };
       const tab = await browser.newPage();
       const { port } = server.address() as AddressInfo;
       await tab.goto(`http://127.0.0.1:${port}/#${encodeURIComponent(JSON.stringify(options))}`);
