@@ -248,7 +248,9 @@ function load({ settings, where }: ListenerTlsOptions): Loaded {
     honorCipherOrder: true,
     // The groups of DHE are chosen by the size of the certificate's key.
     dhparam: 'auto',
-    secureOptions: settings.sessionTickets && !withPsk ? 0 : constants.SSL_OP_NO_TICKET,
+    // Nobody needs it, and each costs us more than the client.
+    secureOptions:
+      constants.SSL_OP_NO_RENEGOTIATION | (settings.sessionTickets && !withPsk ? 0 : constants.SSL_OP_NO_TICKET),
     // Without authorities of its own Node would trust those it was built with.
     ca: [...trust.pem],
   };

@@ -14,7 +14,7 @@
 import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { Server as NetServer, Socket } from 'node:net';
 import type { SecureContext, SecureContextOptions, TLSSocket, TlsOptions, Server as TlsServer } from 'node:tls';
-import type { Logger } from '../base/index.js';
+import { type Logger, LogLevel } from '../base/index.js';
 import type { PeerAddress, StreamSecurity } from './byte-stream.js';
 import { handshakeFailure } from './handshake-failure.js';
 import { peerOfSocket } from './peer-address.js';
@@ -199,6 +199,15 @@ export class SecureEndpoint {
         certificate: certificate === undefined ? undefined : { der: certificate.raw, trusted },
         pskIdentity,
       };
+      const { log, name } = this.options;
+      if (log.level >= LogLevel.debug)
+        log.debug('connection.tls', 'TLS handshake done', {
+          listener: name,
+          peer: `${progress.peer.address}:${progress.peer.port}`,
+          version: security.version,
+          cipher: security.cipher,
+          resumed: socket.isSessionReused(),
+        });
       onSecure(socket, security, progress.peer);
     };
     // A key vouches for the client as a certificate does.
