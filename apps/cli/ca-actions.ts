@@ -145,14 +145,14 @@ async function issue(request: CaRequest): Promise<void> {
   const names = all(request, '--name');
   const password = bundlePassword(request);
   const authority = await open(request, 'use');
-  const nowMs = Date.now();
-  if (
-    authority.certificates().some((entry) => entry.commonName === commonName && stateOf(entry, nowMs) === 'authorized')
-  )
-    request.warn('another valid certificate has the same common name; both count from now on');
   await packed(request, authority, commonName, password, () =>
     authority.issue({ commonName, organization: one(request, '--organization'), purpose, names, ...terms(request) }),
   );
+  const nowMs = Date.now();
+  const same = authority
+    .certificates()
+    .filter((entry) => entry.commonName === commonName && stateOf(entry, nowMs) === 'authorized');
+  if (same.length > 1) request.warn('another valid certificate has the same common name; both count from now on');
 }
 
 async function sign(request: CaRequest): Promise<void> {

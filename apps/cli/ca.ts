@@ -105,16 +105,12 @@ function findAction(args: readonly string[]): [string, CaAction, readonly string
   const both = `${first} ${second}`;
   if (Object.hasOwn(actions, both)) return [both, actions[both]!, args.slice(2)];
   if (Object.hasOwn(actions, first)) return [first, actions[first]!, args.slice(1)];
-  const names = Object.keys(actions);
-  const within = names.filter((name) => name.startsWith(`${first} `));
+  const within = Object.keys(actions).filter((name) => name.startsWith(`${first} `));
+  const names = within.length > 0 ? within : Object.keys(actions);
+  const wanted = within.length > 0 ? second : first;
   const found =
-    first === ''
-      ? 'a command is missing'
-      : `unknown command ${JSON.stringify(within.length > 0 ? both.trim() : first)}`;
-  throw new CaRefusal(
-    `${found}; there are ${(within.length > 0 ? within : names).join(', ')}; see dunlin ca --help`,
-    2,
-  );
+    wanted === '' || wanted.startsWith('-') ? 'a command is missing' : `unknown command ${JSON.stringify(wanted)}`;
+  throw new CaRefusal(`${found}; there are ${names.join(', ')}; see dunlin ca --help`, 2);
 }
 
 function parse(name: string, action: CaAction, args: readonly string[]): Pick<CaRequest, 'operands' | 'options'> {
