@@ -11,7 +11,7 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import { Fault, LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
@@ -522,7 +522,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   // ---- the end ----
 
-  /** Whatever handling a packet threw: a broken peer is told and logged, our own bug ends this connection alone. */
+  /** Whatever handling a packet threw: a broken peer is told and logged; a damaged disk and our own bugs end this connection alone. */
   fail(error: unknown): void {
     if (this.state === ConnectionState.Closed) return;
     if (error instanceof ProtocolFailure) {
@@ -532,6 +532,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
         requirement: error.requirement,
       });
       this.refuse(error.reasonCode, `${error.field} [${error.requirement}]`);
+      return;
+    }
+    if (error instanceof Fault) {
+      this.context.log.error(error.code, error.message, this.description);
+      this.refuse(ReasonCode.UnspecifiedError, undefined);
       return;
     }
     this.context.log.error(

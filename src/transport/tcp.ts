@@ -102,6 +102,7 @@ class HandleStream implements ByteStream {
   private ending = false;
   private closed = false;
   private writing = false;
+  private linger: NodeJS.Timeout | undefined;
 
   constructor(private readonly handle: StreamHandle) {
     handle.owningStream = this;
@@ -148,7 +149,7 @@ class HandleStream implements ByteStream {
   end(): void {
     if (this.ending || this.closed) return;
     this.ending = true;
-    setTimeout(() => this.close(undefined), LINGER_MS).unref();
+    this.linger = setTimeout(() => this.close(undefined), LINGER_MS).unref();
     if (!this.writing) this.shutdown();
   }
 
@@ -207,6 +208,7 @@ class HandleStream implements ByteStream {
   private close(error: Error | undefined): void {
     if (this.closed) return;
     this.closed = true;
+    clearTimeout(this.linger);
     this.address ??= readAddresses(this.handle);
     this.handle.owningStream = undefined;
     this.handle.close();
