@@ -49,6 +49,8 @@ import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 
 /** A session stops taking from its queue, and publishers are held, while more than this waits for the socket, bytes. */
 const ROOM_BYTES = 1_048_576;
+/** What may wait for one connection while more waits for all than may, bytes. */
+const CROWDED_BYTES = 65_536;
 /** A run from this length on is shared by reference when it has more than one receiver, bytes. */
 const SHARE_BYTES_MIN = 1024;
 /** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
@@ -136,6 +138,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     }
     if (context.storage !== undefined) this.gateAnswers();
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
+    else if (context.outboundTotals.overSinceMs !== 0) this.noteRelief();
   }
 
   get connected(): boolean {
@@ -292,24 +295,47 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.stream.resume();
   }
 
-  /** All connections together have more waiting than the memory limit: this publisher waits a tick. */
+  /**
+   * All connections together have more waiting than the memory limit: this publisher waits until half of it is taken, but not for long.
+   * Readers that take nothing at all may not stop the others: `crowded` keeps what waits for them small from then on.
+   */
   private yieldToReaders(): void {
     this.hold();
-    const again = new WheelTimer(() => {
-      if (
-        this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax / 2 &&
-        this.state !== ConnectionState.Closed
-      )
-        this.context.wheel.arm(again, 1);
+    // Most of it may only wait for the end of this turn.
+    setImmediate(() => {
+      if (this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax) this.waitForReaders();
       else this.release();
     });
-    this.context.wheel.arm(again, 1);
+  }
+
+  private waitForReaders(): void {
+    const { outboundTotals: totals, wheel, clock, limits } = this.context;
+    if (totals.overSinceMs === 0) totals.overSinceMs = clock.nowMs();
+    if (clock.nowMs() - totals.overSinceMs >= limits.slowReaderHoldMs) return this.release();
+    const again = new WheelTimer(() => {
+      this.noteRelief();
+      const held = totals.overSinceMs !== 0 && clock.nowMs() - totals.overSinceMs < limits.slowReaderHoldMs;
+      if (held && this.state !== ConnectionState.Closed) wheel.arm(again, 1);
+      else this.release();
+    });
+    wheel.arm(again, 1);
+  }
+
+  private noteRelief(): void {
+    const { outboundTotals: totals } = this.context;
+    if (totals.bytes <= totals.bytesMax / 2) totals.overSinceMs = 0;
+  }
+
+  /** More waits for all connections together than may, and this one has more than a little of it. */
+  private get crowded(): boolean {
+    const { bytes, bytesMax } = this.context.outboundTotals;
+    return bytes > bytesMax && this.outbound.bytes > CROWDED_BYTES;
   }
 
   // ---- bytes out ----
 
   get hasRoom(): boolean {
-    if (this.outbound.bytes <= ROOM_BYTES) return true;
+    if (this.outbound.bytes <= ROOM_BYTES && !this.crowded) return true;
     this.starved = true;
     return false;
   }
@@ -419,7 +445,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     subscriptionIds: readonly number[] | undefined,
   ): boolean {
     const { metrics, limits } = this.context;
-    if (qos === 0 && this.outbound.bytes + message.bytes > limits.outboundBytesMax) return false;
+    if (qos === 0 && (this.outbound.bytes + message.bytes > limits.outboundBytesMax || this.crowded)) return false;
     if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0)
       return false;
     metrics.packetsSent++;
@@ -433,7 +459,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     const { metrics, limits } = this.context;
     const { outbound, version5 } = this;
     const length = run.length(version5);
-    if (outbound.bytes + length > limits.outboundBytesMax) {
+    if (outbound.bytes + length > limits.outboundBytesMax || this.crowded) {
       metrics.publishDropped += run.count;
       return;
     }
