@@ -392,7 +392,8 @@ describe('pre-shared keys', () => {
         ...offering('test', `${key}00`, 'TLSv1.3'),
         ciphers: 'TLS_AES_256_GCM_SHA384',
       });
-      assert.ok('refusal' in outcome);
+      assert.ok('refusal' in outcome, 'let in');
+      assert.equal(outcome.refusal, 'the client named a PSK identity without using its key.');
     }));
 
   it('come from a file as well, which is read again', async () => {

@@ -262,7 +262,7 @@ const limits = group({
     memoryOutboundBytesMax: inUnit(
       'memoryOutboundBytesMax',
       'bytes',
-      'As `outboundBytesMax` over all connections; above it publishers wait.',
+      'As `outboundBytesMax` over all connections; above it publishers wait shortly, and then what is above 64 KiB for one connection is dropped (QoS 0) or queued.',
       1_048_576,
       most,
     ),

@@ -11,7 +11,7 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import { Fault, LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
@@ -52,6 +52,8 @@ import { type TransportFacts, transportFacts } from './transport-facts.js';
 
 /** A session stops taking from its queue, and publishers are held, while more than this waits for the socket, bytes. */
 const ROOM_BYTES = 1_048_576;
+/** What may wait for one connection while more waits for all than may, bytes. */
+const CROWDED_BYTES = 65_536;
 /** A run from this length on is shared by reference when it has more than one receiver, bytes. */
 const SHARE_BYTES_MIN = 1024;
 /** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
@@ -158,6 +160,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     }
     if (context.storage !== undefined) this.gateAnswers();
     if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
+    else if (context.outboundTotals.overSinceMs !== 0) this.noteRelief();
   }
 
   get connected(): boolean {
@@ -332,24 +335,47 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.stream.resume();
   }
 
-  /** All connections together have more waiting than the memory limit: this publisher waits a tick. */
+  /**
+   * All connections together have more waiting than the memory limit: this publisher waits until half of it is taken, but not for long.
+   * Readers that take nothing at all may not stop the others: `crowded` keeps what waits for them small from then on.
+   */
   private yieldToReaders(): void {
     this.hold();
-    const again = new WheelTimer(() => {
-      if (
-        this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax / 2 &&
-        this.state !== ConnectionState.Closed
-      )
-        this.context.wheel.arm(again, 1);
+    // Most of it may only wait for the end of this turn.
+    setImmediate(() => {
+      if (this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax) this.waitForReaders();
       else this.release();
     });
-    this.context.wheel.arm(again, 1);
+  }
+
+  private waitForReaders(): void {
+    const { outboundTotals: totals, wheel, clock, limits } = this.context;
+    if (totals.overSinceMs === 0) totals.overSinceMs = clock.nowMs();
+    if (clock.nowMs() - totals.overSinceMs >= limits.slowReaderHoldMs) return this.release();
+    const again = new WheelTimer(() => {
+      this.noteRelief();
+      const held = totals.overSinceMs !== 0 && clock.nowMs() - totals.overSinceMs < limits.slowReaderHoldMs;
+      if (held && this.state !== ConnectionState.Closed) wheel.arm(again, 1);
+      else this.release();
+    });
+    wheel.arm(again, 1);
+  }
+
+  private noteRelief(): void {
+    const { outboundTotals: totals } = this.context;
+    if (totals.bytes <= totals.bytesMax / 2) totals.overSinceMs = 0;
+  }
+
+  /** More waits for all connections together than may, and this one has more than a little of it. */
+  private get crowded(): boolean {
+    const { bytes, bytesMax } = this.context.outboundTotals;
+    return bytes > bytesMax && this.outbound.bytes > CROWDED_BYTES;
   }
 
   // ---- bytes out ----
 
   get isFull(): boolean {
-    return this.outbound.bytes > ROOM_BYTES;
+    return this.outbound.bytes > ROOM_BYTES || this.crowded;
   }
 
   get hasRoom(): boolean {
@@ -490,7 +516,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     const { metrics, limits, policy } = this.context;
     if (policy.authorizeReceive !== undefined && !policy.authorizeReceive(this.client!, this.seen(message.topicName)))
       return false;
-    if (qos === 0 && this.outbound.bytes + message.bytes > limits.outboundBytesMax) return false;
+    if (qos === 0 && (this.outbound.bytes + message.bytes > limits.outboundBytesMax || this.crowded)) return false;
     if (this.rates?.limitsDelivery) {
       if (qos === 0 && !this.mayDeliver(this.rates)) return false;
       this.rates.delivered(1, message.bytes, this.context.nowMs());
@@ -526,7 +552,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       }
       this.rates.delivered(run.count, length, this.context.nowMs());
     }
-    if (outbound.bytes + length > limits.outboundBytesMax) {
+    if (outbound.bytes + length > limits.outboundBytesMax || this.crowded) {
       metrics.publishDropped += run.count;
       return;
     }
@@ -616,7 +642,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   // ---- the end ----
 
-  /** Whatever handling a packet threw: a broken peer is told and logged, our own bug ends this connection alone. */
+  /** Whatever handling a packet threw: a broken peer is told and logged; a damaged disk and our own bugs end this connection alone. */
   fail(error: unknown): void {
     if (this.state === ConnectionState.Closed) return;
     if (error instanceof ProtocolFailure) {
@@ -626,6 +652,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
         requirement: error.requirement,
       });
       this.refuse(error.reasonCode, `${error.field} [${error.requirement}]`);
+      return;
+    }
+    if (error instanceof Fault) {
+      this.context.log.error(error.code, error.message, this.description);
+      this.refuse(ReasonCode.UnspecifiedError, undefined);
       return;
     }
     this.context.log.error(

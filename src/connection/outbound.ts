@@ -11,9 +11,14 @@
 import { giveChunk, LARGE_CHUNK_BYTES, takeChunk } from '../base/index.js';
 import type { ByteStream } from '../transport/index.js';
 
-/** What all connections together have waiting, above whose limit publishers are paused, and have sent. */
+/**
+ * What all connections together have waiting, and have sent. Above the limit publishers are paused for a while, and no connection may have
+ * more than a little waiting.
+ */
 export class OutboundTotals {
   bytes = 0;
+  /** Since when more waits than may, on the clock of the broker; 0 while it does not. */
+  overSinceMs = 0;
 
   constructor(
     readonly bytesMax: number,

@@ -19,6 +19,8 @@ import type { StoredMessages } from './stored-messages.js';
 /** Messages that a lane of a stored session keeps in memory. */
 const WINDOW = 128;
 
+const NO_LANES: Lane[] = [];
+
 class Lane {
   private items: (Outgoing | undefined)[] = [];
   private head = 0;
@@ -139,7 +141,7 @@ class Lane {
 }
 
 export class OutgoingQueue {
-  private readonly lanes: Lane[] = [];
+  private lanes: Lane[] = NO_LANES;
   private messages = 0;
   private byteCount = 0;
 
@@ -286,7 +288,7 @@ export class OutgoingQueue {
     const found = lanes[index];
     if (found?.number === number) return found;
     const lane = new Lane(number, this.stored);
-    lanes.splice(index, 0, lane);
+    this.lanes = lanes.length === 0 ? [lane] : lanes.toSpliced(index, 0, lane);
     return lane;
   }
 

@@ -55,6 +55,24 @@ describe('pressure', () => {
     assert.deepEqual([self.held, publisher.held, off.wheel.size], [0, 0, 0]);
   });
 
+  it('holds nobody for a while when many sessions have held in vain', () => {
+    const { it: pressed, pass, self, publisher } = pressure(1000);
+    pressed.publisher = publisher;
+    let holds = 0;
+    const readers = Array.from({ length: 50 }, () => pressed.holder());
+    for (const reader of readers) {
+      reader.behind(self);
+      if (publisher.held === 0) continue;
+      holds++;
+      pass(2000);
+      assert.equal(publisher.held, 0);
+    }
+    assert.equal(holds, 3);
+    pass(10_000);
+    pressed.holder().behind(self);
+    assert.equal(publisher.held, 1);
+  });
+
   it('lets everybody go after its time, holds nobody more, and begins anew once it has drained', () => {
     const { it: pressed, pass, self, publisher, other } = pressure(1000);
     const holder = pressed.holder();

@@ -4,10 +4,15 @@
  * A session that crosses half of a limit while connected holds the publisher whose packet is being handled: that connection
  * is not read until the session has drained to a quarter. A session may hold for `holdMs` at most; then it counts as slow,
  * holds nobody until it has drained, and what is beyond its limits is dropped by policy. So a reader that merely lags loses
- * nothing, and one that never reads stalls its publishers once, for a bounded time, and nobody else.
+ * nothing, and one that never reads stalls its publishers once, for a bounded time, and nobody else. Many that never read do so
+ * together: when a few holds have ended in vain, nobody holds for a while.
  */
 import { type TimerWheel, WheelTimer } from '../base/index.js';
 import type { HeldPublisher } from './link.js';
+
+/** Holds that may end in vain within `VAIN_WINDOW` hold times. */
+const VAIN_MAX = 3;
+const VAIN_WINDOW = 10;
 
 export class Pressure {
   /** The connection whose bytes are being handled now, if it can be held. */
@@ -17,6 +22,21 @@ export class Pressure {
     private readonly wheel: TimerWheel,
     readonly holdMs: number,
   ) {}
+
+  /** Ticks at which the last few holds ended in vain, oldest first. */
+  private readonly vain: number[] = [];
+
+  /** Readers that do not read have cost enough of late. */
+  get exhausted(): boolean {
+    const first = this.vain.length < VAIN_MAX ? undefined : this.vain[0];
+    return first !== undefined && this.wheel.tick - first < this.wheel.ticksOf(VAIN_WINDOW * this.holdMs);
+  }
+
+  /** A hold has ended, and its session has not drained. */
+  noteVain(): void {
+    this.vain.push(this.wheel.tick);
+    if (this.vain.length > VAIN_MAX) this.vain.shift();
+  }
 
   /** A `Holder` for one session; made when the session first falls behind. */
   holder(): Holder {
@@ -35,6 +55,7 @@ export class Holder {
   ) {
     this.timer = new WheelTimer(() => {
       this.slow = true;
+      this.pressure.noteVain();
       this.releaseAll();
     });
   }
@@ -43,7 +64,7 @@ export class Holder {
   behind(self: HeldPublisher | undefined): void {
     const { publisher } = this.pressure;
     if (this.slow || publisher === undefined || publisher === self || this.pressure.holdMs === 0) return;
-    if (this.held.has(publisher)) return;
+    if (this.held.has(publisher) || (this.held.size === 0 && this.pressure.exhausted)) return;
     this.held.add(publisher);
     publisher.hold();
     if (!this.timer.armed) this.wheel.arm(this.timer, this.pressure.holdMs);

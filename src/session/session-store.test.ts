@@ -125,7 +125,7 @@ describe('SessionStore', () => {
     const third = await open(files.kill());
     assert.equal([...third.sessions.sessions()].length, 1);
     const counts = third.sessions.countsOf(owner)!;
-    assert.equal(counts.lanes.get(lane)?.messages, 2);
+    assert.equal(counts.lanes.find((each) => each.lane === lane)?.messages, 2);
     assert.equal(counts.nextPlace, 2);
     assert.deepEqual(loaded(new StoredMessages(third.sessions, owner, counts)), ['one', 'two']);
     await third.store.close();

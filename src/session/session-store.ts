@@ -31,14 +31,14 @@ import type { SessionWill, SubscribeRequest } from './session.js';
 
 /** Counts of one lane of a queue. */
 export interface LaneCounts {
+  readonly lane: number;
   messages: number;
   bytes: number;
 }
 
 export interface QueueCounts {
   nextPlace: number;
-  /** by lane */
-  readonly lanes: Map<number, LaneCounts>;
+  readonly lanes: LaneCounts[];
 }
 
 /** A session as it was when the broker last ran. */
@@ -115,7 +115,7 @@ export class SessionStore {
       let counts = this.replayed!.get(owner);
       if (counts === undefined) {
         const saved = store.get(`c${owner}`);
-        counts = saved === undefined ? { nextPlace: 0, lanes: new Map() } : readCounts(saved);
+        counts = saved === undefined ? { nextPlace: 0, lanes: [] } : readCounts(saved);
         this.replayed!.set(owner, counts);
       }
       const { place, bytes } = partsOf(key);
@@ -176,7 +176,7 @@ export class SessionStore {
     const stored = replayed === undefined ? this.store.get(`c${owner}`) : undefined;
     const counts = replayed ?? (stored && readCounts(stored));
     if (counts === undefined) return undefined;
-    for (const lane of counts.lanes.values()) this.bytesOfQueues += lane.bytes;
+    for (const lane of counts.lanes) this.bytesOfQueues += lane.bytes;
     return counts;
   }
 
@@ -234,9 +234,9 @@ export class SessionStore {
   }
 
   saveCounts(owner: string, counts: QueueCounts): void {
-    const value = Buffer.alloc(6 + 11 * counts.lanes.size);
+    const value = Buffer.alloc(6 + 11 * counts.lanes.length);
     let at = value.writeUIntLE(counts.nextPlace, 0, 6);
-    for (const [lane, { messages, bytes }] of counts.lanes) {
+    for (const { lane, messages, bytes } of counts.lanes) {
       value[at] = lane;
       value.writeUInt32LE(messages, at + 1);
       at = value.writeUIntLE(bytes, at + 5, 6);
@@ -549,18 +549,20 @@ function readSubscription(value: Buffer): SubscribeRequest {
 }
 
 export function countsOfLane(counts: QueueCounts, number: number): LaneCounts {
-  let lane = counts.lanes.get(number);
-  if (lane === undefined) {
-    lane = { messages: 0, bytes: 0 };
-    counts.lanes.set(number, lane);
-  }
+  for (const lane of counts.lanes) if (lane.lane === number) return lane;
+  const lane = { lane: number, messages: 0, bytes: 0 };
+  counts.lanes.push(lane);
   return lane;
 }
 
 function readCounts(value: Buffer): QueueCounts {
-  const counts: QueueCounts = { nextPlace: value.readUIntLE(0, 6), lanes: new Map() };
+  const counts: QueueCounts = { nextPlace: value.readUIntLE(0, 6), lanes: [] };
   for (let at = 6; at < value.length; at += 11)
-    counts.lanes.set(value[at]!, { messages: value.readUInt32LE(at + 1), bytes: value.readUIntLE(at + 5, 6) });
+    counts.lanes.push({
+      lane: value[at]!,
+      messages: value.readUInt32LE(at + 1),
+      bytes: value.readUIntLE(at + 5, 6),
+    });
   return counts;
 }
 

@@ -170,9 +170,9 @@ export class Session implements Subscriber {
   restore(store: SessionStore, owner: string, counts: QueueCounts | undefined): void {
     this.stored = new StoredMessages(store, owner, counts);
     this.stored.dirty = !store.hasSavedCounts(owner);
-    if (counts === undefined || counts.lanes.size === 0) return;
+    if (counts === undefined || counts.lanes.length === 0) return;
     this.queue = new OutgoingQueue(this.stored);
-    for (const [lane, { messages, bytes }] of counts.lanes) this.queue.restore(lane, messages, bytes);
+    for (const { lane, messages, bytes } of counts.lanes) this.queue.restore(lane, messages, bytes);
     this.inflightStored = true;
   }
 

@@ -11,7 +11,7 @@ export class StoredMessages {
   constructor(
     readonly store: SessionStore,
     readonly owner: string,
-    readonly counts: QueueCounts = { nextPlace: 0, lanes: new Map() },
+    readonly counts: QueueCounts = { nextPlace: 0, lanes: [] },
   ) {}
 
   /** Stores a message; returns its place. */

@@ -5,7 +5,7 @@
  * the log counts what is whole. The manifest of the copy is written last, and a copy that fails is removed.
  */
 import { rmdirSync } from 'node:fs';
-import { basename, resolve, sep } from 'node:path';
+import { basename, dirname, resolve, sep } from 'node:path';
 import { Fault } from '../base/index.js';
 import { checkStorage, copiesOf, faultOf, holdsStorage, syncedIn, withCopies } from './check.js';
 import type { FileLayer } from './files.js';
@@ -123,7 +123,7 @@ async function copyStorage(files: FileLayer, folder: string, target: string): Pr
     const manifest = copyHeld(files, folder, target);
     await files.syncFolder(target);
     await writeManifest(files, [target], manifest);
-    await files.syncFolder(resolve(target, '..'));
+    await files.syncFolder(dirname(target));
     const { findings, tables, segments, bytes } = checkStorage(files, target);
     if (findings.length > 0)
       throw new Fault('BACKUP_DAMAGED', `the copy ${target} does not read back: ${findings[0]!.what}`);

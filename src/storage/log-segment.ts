@@ -153,24 +153,26 @@ export function readOperations(bytes: Buffer, start: number, end: number, sink: 
   }
 }
 
-/** Looks for whole frames after a damaged place. */
+/** Looks for whole frames after a damaged place, and after those that may come behind it. */
 function findFrame(file: OpenFile, from: number, lastSequence: number): FramesBeyond | undefined {
   const window = new Window(file);
-  for (let offset = from; offset + FRAME_HEAD_BYTES <= file.size; offset++) {
-    if (window.frameAt(offset, lastSequence) === undefined) continue;
-    let frames = 0;
-    let synced = 0;
-    let at = offset;
-    let last = lastSequence;
-    for (let frame = window.frameAt(at, last); frame !== undefined; frame = window.frameAt(at, last)) {
-      frames++;
-      synced = Math.max(synced, frame.synced);
-      last = frame.sequence;
-      at += frame.end - frame.start;
+  let first: number | undefined;
+  let frames = 0;
+  let synced = 0;
+  let last = lastSequence;
+  for (let at = from; at + FRAME_HEAD_BYTES <= file.size; ) {
+    const frame = window.frameAt(at, last);
+    if (frame === undefined) {
+      at++;
+      continue;
     }
-    return { offset, frames, synced };
+    first ??= at;
+    frames++;
+    synced = Math.max(synced, frame.synced);
+    last = frame.sequence;
+    at += frame.end - frame.start;
   }
-  return undefined;
+  return first === undefined ? undefined : { offset: first, frames, synced };
 }
 
 /** Bytes that `value` takes as a varint. */

@@ -60,7 +60,8 @@ export function readManifest(files: FileLayer, folder: string): Manifest | 'dama
     file.read(bytes, 0, bytes.length, 0);
     const text = bytes.toString('utf8');
     const json = text.slice(0, Math.max(0, text.indexOf('\n')));
-    return text === textOf(json) ? (JSON.parse(json) as Manifest) : 'damaged';
+    // Until segments carried anything over, there was no `baseBytes`.
+    return text === textOf(json) ? Object.assign({ baseBytes: 0 }, JSON.parse(json) as Manifest) : 'damaged';
   } finally {
     file.close();
   }

@@ -2,8 +2,8 @@
  * What was written since the last table file, by key, in memory: the newest version of each key, or that it was removed.
  *
  * Keys are kept in buckets, so that the keys of one owner (a session, a group) are found and put in order without a look at
- * the others: keys that begin with a capital letter belong to the bucket of their first five bytes, all others to that of
- * their first byte. A bucket is put in order only when it is scanned, and then keeps its order.
+ * most others: keys that begin with a capital letter, which four bytes of their owner follow, belong to the bucket of their first
+ * four bytes, all others to that of their first byte. A bucket is put in order only when it is scanned, and then keeps its order.
  *
  * Most messages are gone a moment after they came. Their entries (`FreshSlot`) stand in a plain list, where they are added and
  * dropped without a look at their keys; the first question about keys of their kind moves them to their buckets.
@@ -48,13 +48,16 @@ export class FreshSlot {
 
 const GONE: Slot = { buffer: undefined, start: 0, end: 0, fresh: false };
 
+/** So many owners share a bucket that one of few entries costs little, and so few that a scan of one stays short. */
+const OWNED_BYTES = 4;
+
 function isOwned(key: string): boolean {
   const first = key.charCodeAt(0);
   return first >= 0x41 && first <= 0x5a;
 }
 
 function bucketOf(key: string): string {
-  return key.slice(0, isOwned(key) ? 5 : 1);
+  return key.slice(0, isOwned(key) ? OWNED_BYTES : 1);
 }
 
 class Bucket {
@@ -180,7 +183,7 @@ export class MemTable {
   private between(from: string, to: string | undefined): Bucket[] {
     const name = bucketOf(from);
     // The common case: a range within one bucket.
-    if (to !== undefined && name.length === (isOwned(name) ? 5 : 1) && to <= successor(name)) {
+    if (to !== undefined && name.length === (isOwned(name) ? OWNED_BYTES : 1) && to <= successor(name)) {
       const bucket = this.buckets.get(name);
       return bucket === undefined ? [] : [bucket];
     }

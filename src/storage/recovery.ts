@@ -171,7 +171,9 @@ function mendCopies(files: FileLayer, folders: readonly string[], manifest: Mani
       const number = numberOf(name, 'log');
       if (number !== undefined) segments.add(number);
     }
-  for (const number of segments) mendSegment(files, folders, logName(number), log);
+  let expected = manifest.sequence;
+  for (const number of [...segments].sort((a, b) => a - b))
+    expected = mendSegment(files, folders, logName(number), expected, log);
 }
 
 function mendTable(files: FileLayer, folders: readonly string[], name: string, log: Logger): void {
@@ -197,23 +199,36 @@ function mendTable(files: FileLayer, folders: readonly string[], name: string, l
   });
 }
 
-/** The copy with the longer whole part counts: the other is torn, damaged or missing. */
-function mendSegment(files: FileLayer, folders: readonly string[], name: string, log: Logger): void {
+/**
+ * The copy with the longer whole part counts, of those that begin after operation `expected` if there is one: the other is torn,
+ * damaged or missing. Returns the last operation.
+ */
+function mendSegment(
+  files: FileLayer,
+  folders: readonly string[],
+  name: string,
+  expected: number,
+  log: Logger,
+): number {
   const readings = folders.map((folder): SegmentReading | undefined => {
     if (!files.list(folder).includes(name)) return undefined;
     return withFile(files, `${folder}/${name}`, (file) => readSegment(file, () => {}));
   });
-  const valid = readings.map((reading) => reading?.validBytes ?? -1);
+  const follows = readings.some((reading) => reading?.firstSequence === expected);
+  const valid = readings.map((reading) =>
+    reading === undefined || (follows && reading.firstSequence !== expected) ? -1 : reading.validBytes,
+  );
   const best = valid.indexOf(Math.max(...valid));
   readings.forEach((reading, index) => {
     if (index === best) return;
-    if (reading !== undefined && reading.validBytes === valid[best] && reading.bytes === readings[best]!.bytes) return;
+    if (reading !== undefined && valid[index] === valid[best] && reading.bytes === readings[best]!.bytes) return;
     replaceFile(files, `${folders[best]}/${name}`, `${folders[index]}/${name}`);
     log.warning(
       'storage.repaired',
-      `${folders[index]}/${name} was ${reading === undefined ? 'missing' : `damaged or torn at byte ${reading.validBytes}`}; it is replaced by its copy.`,
+      `${folders[index]}/${name} was ${reading === undefined ? 'missing' : `damaged or torn at byte ${Math.max(0, valid[index]!)}`}; it is replaced by its copy.`,
     );
   });
+  return readings[best]!.lastSequence;
 }
 
 /** The file is the old one or the new one, whenever the power goes. */
@@ -258,6 +273,16 @@ async function replayLog(
       lastSequence = Math.max(lastSequence, reading.lastSequence);
       bytes += reading.validBytes;
     }
+    if (
+      index === 0 &&
+      reading !== undefined &&
+      reading.firstSequence >= 0 &&
+      reading.firstSequence !== manifest.sequence
+    )
+      throw damaged(
+        folder,
+        `the head of ${logName(number)} names operation ${reading.firstSequence}, the manifest ${manifest.sequence}`,
+      );
     if (index === 0 && reading !== undefined && reading.validBytes < manifest.baseBytes)
       throw damaged(
         folder,

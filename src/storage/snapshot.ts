@@ -118,12 +118,17 @@ function viewOf(files: FileLayer, folders: readonly string[], held: ReadonlyMap<
     ]),
   );
   return {
-    ...files,
+    lock: (folder) => files.lock(folder),
     list: (folder) => names.get(folder) ?? files.list(folder),
+    makeFolder: (folder) => files.makeFolder(folder),
+    create: (path) => files.create(path),
     open(path) {
       const file = held.get(path);
       return file === undefined ? files.open(path) : new HeldFile(file, sizes.get(path)!);
     },
+    rename: (from, to) => files.rename(from, to),
+    remove: (path) => files.remove(path),
+    syncFolder: (folder) => files.syncFolder(folder),
   };
 }
 

@@ -318,7 +318,7 @@ describe('damage', () => {
       const fd = openSync(file, 'r+');
       writeSync(fd, Buffer.of(7), 0, 1, 5000);
       closeSync(fd);
-      assert.throws(() => table.get(entries[3]!.key), { name: 'TableDamage', offset: 16 });
+      assert.throws(() => table.get(entries[3]!.key), { code: 'STORAGE_DAMAGED', offset: 16 });
       assert.throws(() => [...table.scan('', undefined)], TableDamage);
       assert.throws(() => table.verify(), TableDamage);
       assert.deepEqual(table.get(entries[999]!.key), entries[999]);

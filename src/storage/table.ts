@@ -19,7 +19,7 @@
  * key; an entry with a value of that size or more stands in a block of its own, which reading its neighbours never touches.
  */
 import { crc32 } from 'node:zlib';
-import { copyBytes, quoted } from '../base/index.js';
+import { copyBytes, Fault, quoted } from '../base/index.js';
 import { BloomFilter, BloomFilterBuilder, keyHash } from './bloom-filter.js';
 import type { Entry } from './entry.js';
 import type { FileLayer, OpenFile } from './files.js';
@@ -42,15 +42,14 @@ export interface TableFigures {
 }
 
 /** A table file that is not as it was written. */
-export class TableDamage extends Error {
+export class TableDamage extends Fault {
   constructor(
     readonly path: string,
     /** Where in the file the damaged part begins (a block, the index, the filter, the footer or the head). */
     readonly offset: number,
     what: string,
   ) {
-    super(`${path} is damaged: ${what} (at offset ${offset})`);
-    this.name = 'TableDamage';
+    super('STORAGE_DAMAGED', `${path} is damaged: ${what} (at offset ${offset})`);
   }
 }
 

@@ -98,6 +98,7 @@ export class HandleStream implements ByteStream {
   protected ending = false;
   protected closed = false;
   private writing = false;
+  private linger: NodeJS.Timeout | undefined;
 
   constructor(protected readonly handle: StreamHandle) {
     handle.owningStream = this;
@@ -144,7 +145,7 @@ export class HandleStream implements ByteStream {
   end(): void {
     if (this.ending || this.closed) return;
     this.ending = true;
-    setTimeout(() => this.close(undefined), LINGER_MS).unref();
+    this.linger = setTimeout(() => this.close(undefined), LINGER_MS).unref();
     if (!this.writing) this.shutdown();
   }
 
@@ -207,6 +208,7 @@ export class HandleStream implements ByteStream {
   protected close(error: Error | undefined): void {
     if (this.closed) return;
     this.closed = true;
+    clearTimeout(this.linger);
     this.address ??= readAddresses(this.handle);
     this.handle.owningStream = undefined;
     this.release();

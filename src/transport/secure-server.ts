@@ -79,6 +79,8 @@ interface Progress {
 }
 
 const TICKET_KEY_BYTES = 48;
+/** Whoever learns the key of tickets can read the sessions they resumed, so no key lives long. */
+const TICKET_KEY_MS = 12 * 3_600_000;
 
 export class SecureEndpoint {
   private readonly progress = new WeakMap<object, Progress>();
@@ -139,7 +141,13 @@ export class SecureEndpoint {
         else
           staple(certificate, issuer ?? undefined).then((response) => (response ? done(null, response) : none()), none);
       });
-    this.stopListening = tls.onChange(() => server.setSecureContext(this.context()));
+    const renew = () => server.setSecureContext(this.context());
+    const stop = tls.onChange(renew);
+    const timer = setInterval(renew, TICKET_KEY_MS).unref();
+    this.stopListening = () => {
+      stop();
+      clearInterval(timer);
+    };
     server.once('close', () => this.stopListening());
   }
 

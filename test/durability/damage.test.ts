@@ -238,7 +238,11 @@ for (const mode of ['buffered', 'sync'] as const)
           wrong = difference(contentsOf(store), model);
         } catch (error) {
           // A block of a table is looked at when it is read, not at the start.
-          assert.equal((error as Error).name, 'TableDamage', `${done}: ${(error as Error).message}`);
+          assert.equal(
+            (error as NodeJS.ErrnoException).code,
+            'STORAGE_DAMAGED',
+            `${done}: ${(error as Error).message}`,
+          );
           assert.ok((error as Error).message.includes(path), `${done}: ${(error as Error).message}`);
         } finally {
           await store.close().catch(() => {});

@@ -192,6 +192,62 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       { limits: { connectTimeoutSeconds: 1 } },
     ));
 
+  it('is reached by our own tools: URLs, certificates, load', async () => {
+    const tls: Tls = { ...own, clientCa: [folder.at('root.pem')] };
+    const { log } = recordingLogger();
+    const broker = createBroker({
+      config: {
+        listeners: [
+          { name: 'a', protocol: 'mqtts', port: 0, tls },
+          { name: 'b', protocol: 'wss', port: 0, path: '/other', tls: own },
+        ],
+      },
+      logger: log,
+    });
+    await broker.start();
+    try {
+      const [a, b] = broker.listeners.map(({ port }) => port);
+      const { certificate, key } = write('alice', alice);
+      const trust = ['--cafile', folder.at('root.pem')];
+      const mine = [...trust, '--cert', certificate, '--key', key];
+      const messages: string[] = [];
+      broker.subscribe('t', (message) => messages.push(String(message.payload)));
+      const runs: [string[], number, RegExp][] = [
+        [['pub', '-L', `mqtts://localhost:${a}/t`, ...mine, '-m', 'one', '-q', '1'], 0, /^$/],
+        [['pub', '-L', `wss://localhost:${b}/t`, '--ws-path', '/other', ...trust, '-m', 'two', '-q', '1'], 0, /^$/],
+        [['pub', '-L', `wss://localhost:${b}/t`, ...trust, '-m', 'no'], 1, /404/],
+        [['pub', '-L', `mqtts://localhost:${a}/t`, '-m', 'no'], 1, /verify|self-signed/],
+        [
+          ['bench', 'pair', '-c', '2', '-d', '0.3', '--warm-up', '0', '-p', `${a}`, ...mine, '--json'],
+          0,
+          /"kind":"pair"/,
+        ],
+        [
+          ['bench', 'pair', '-c', '2', '-d', '0.3', '-p', `${a}`, ...trust],
+          1,
+          /it closed the connection while greeting/,
+        ],
+        [['bench', 'pair', '--cert', certificate], 2, /--cert needs TLS: give --tls, --cafile or --psk/],
+      ];
+      for (const [args, status, pattern] of runs) {
+        const child = spawn(process.execPath, [join(root, 'bin', 'dunlin'), ...args], {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        });
+        let output = '';
+        for (const stream of [child.stdout, child.stderr])
+          stream.setEncoding('utf8').on('data', (text: string) => {
+            output += text;
+          });
+        const [code] = await once(child, 'close');
+        assert.equal(code, status, `${args.join(' ')}\n${output}`);
+        assert.match(output, pattern, args.join(' '));
+      }
+      assert.deepEqual(messages, ['one', 'two']);
+    } finally {
+      await broker.stop();
+    }
+  });
+
   it('as a command: names what is wrong before it starts, and reads files again on SIGHUP', async () => {
     const file = folder.write('dunlin.yaml', '');
     const dunlin = join(root, 'bin', 'dunlin');

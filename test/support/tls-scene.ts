@@ -36,7 +36,7 @@ export function recordingLogger(): { log: Logger; lines: LogLine[] } {
   const lines: LogLine[] = [];
   const write = (event: string, sentence: string, fields: LogFields = {}) =>
     void lines.push({ event, sentence, fields });
-  return { log: { level: 4, error: write, warning: write, information: write, debug: write }, lines };
+  return { log: { level: 3, error: write, warning: write, information: write, debug: write }, lines };
 }
 
 /** How an attempt ended: handed up by the listener, or refused for the reason that it logged. */
