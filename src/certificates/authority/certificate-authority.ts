@@ -440,8 +440,7 @@ export class CertificateAuthority {
         );
       const { revokedAt, reason, ...rest } = entry;
       const authorized: ListedCertificate = { ...rest, state: 'authorized' };
-      this.write(authorized);
-      await this.writeCrl();
+      await this.writeCrl(this.list.with(authorized));
       return authorized;
     });
   }
@@ -457,8 +456,7 @@ export class CertificateAuthority {
       else {
         this.files.keep([`clients/${entry.id}.pem`], this.clock.nowMs());
         this.files.remove(`clients/${entry.id}.pem`);
-        this.writeList(this.list.without(entry.id));
-        await this.writeCrl();
+        await this.writeCrl(this.list.without(entry.id));
       }
       return entry;
     });
@@ -513,7 +511,7 @@ export class CertificateAuthority {
   refreshRevocationList(): Promise<void> {
     return this.change(async () => {
       this.signer();
-      await this.writeCrl();
+      await this.writeCrl(this.list);
     });
   }
 
@@ -613,8 +611,7 @@ export class CertificateAuthority {
   private async revokeLocked(entry: ListedCertificate, reason: RevocationReason): Promise<ListedCertificate> {
     const revokedAt = entry.revokedAt ?? iso(this.clock.nowMs());
     const revoked: ListedCertificate = { ...entry, state: 'revoked', revokedAt, reason };
-    this.write(revoked);
-    await this.writeCrl();
+    await this.writeCrl(this.list.with(revoked));
     this.log.information('authority.revoked', 'A certificate was revoked.', { certificate: entry.id, reason });
     return revoked;
   }
@@ -794,7 +791,8 @@ export class CertificateAuthority {
         log.information('authority.server-renewed', `A server certificate was made: ${due}.`);
       }
     }
-    if (pair?.key !== undefined && this.cannotIssue() === undefined && this.crlIsDue(nowMs)) await this.writeCrl();
+    if (pair?.key !== undefined && this.cannotIssue() === undefined && this.crlIsDue(nowMs))
+      await this.writeCrl(this.list);
   }
 
   private crlIsDue(nowMs: number): boolean {
@@ -803,13 +801,19 @@ export class CertificateAuthority {
     return number !== this.list.data.crlNumber || nowMs > (thisUpdateMs + nextUpdateMs) / 2 || nowMs < thisUpdateMs;
   }
 
-  /** Without the authority's key there is no list; the states in the index count all the same. */
-  private async writeCrl(): Promise<void> {
-    if (this.cannotIssue() !== undefined) return;
+  /**
+   * Writes the changed list, then the revocation list that follows from it, with the number that the first announces: after a
+   * crash between the two, maintenance makes the second. Without the authority's key there is none.
+   */
+  private async writeCrl(changed: CertificateList): Promise<void> {
+    if (this.cannotIssue() !== undefined) {
+      if (changed !== this.list) this.writeList(changed);
+      return;
+    }
     const { certificate, key } = this.signer();
     const nowMs = this.clock.nowMs();
     const number = this.list.data.crlNumber + 1;
-    this.writeList(this.list.replace({ crlNumber: number }));
+    this.writeList(changed.replace({ crlNumber: number }));
     const nextUpdateMs = nowMs + checkedDays(this.settings.crlDays) * DAY_MS;
     const der = await makeRevocationList(
       { certificate, key },

@@ -160,7 +160,21 @@ export function identityId(serialNumber: string, issuer: string): string {
 }
 
 function identityKey(serialNumber: string, issuer: string): string {
-  return `${serialNumber} ${nameKey(issuer) ?? issuer}`;
+  return `${serialNumber} ${issuerKey(issuer)}`;
+}
+
+const ISSUER_KEYS_MAX = 1000;
+const issuerKeys = new Map<string, string>();
+
+/** Lists hold few issuers, thousands of times each. */
+function issuerKey(issuer: string): string {
+  let key = issuerKeys.get(issuer);
+  if (key === undefined) {
+    if (issuerKeys.size >= ISSUER_KEYS_MAX) issuerKeys.clear();
+    key = nameKey(issuer) ?? issuer;
+    issuerKeys.set(issuer, key);
+  }
+  return key;
 }
 
 export function formatList({ crlNumber, server, certificates }: CertificateListData): string {
