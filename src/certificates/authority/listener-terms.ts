@@ -7,28 +7,23 @@ import type { AcceptanceOptions } from './decide.js';
 
 /**
  * The settings with the authority's server certificate where the listener has none of its own. Where clients are asked for
- * certificates, those of the authority are trusted and its revocation list counts, besides what the settings name.
+ * certificates, those of the authority are trusted besides what the settings name. Revoked ones are refused by `listenerHooks`, from
+ * the list, which knows more than the authority's own revocation list and does not expire.
  */
 export function withAuthority<Settings extends TlsSettings>(
   settings: Settings,
   authority: CertificateAuthority,
-  acceptance: AcceptanceOptions,
+  { requireClientCertificate, onlyListed, trustListed }: AcceptanceOptions,
 ): Settings {
   const { paths } = authority;
   const own = settings.certificate !== undefined || settings.keystore !== undefined;
-  const needed = acceptance.requireClientCertificate || acceptance.onlyListed;
-  const asked = settings.clientCertificate === 'off' && acceptance.trustListed ? 'request' : settings.clientCertificate;
-  const clientCertificate = needed ? 'require' : asked;
+  const asked = settings.clientCertificate === 'off' && trustListed ? 'request' : settings.clientCertificate;
+  const clientCertificate = requireClientCertificate || onlyListed ? 'require' : asked;
   return {
     ...settings,
     ...(own ? {} : { certificate: paths.certificate, key: paths.key }),
     clientCertificate,
-    ...(clientCertificate === 'off'
-      ? {}
-      : {
-          clientCa: [...settings.clientCa, paths.ca],
-          crl: [...settings.crl, ...(authority.revocationList('der') === undefined ? [] : [paths.crl])],
-        }),
+    ...(clientCertificate === 'off' ? {} : { clientCa: [...settings.clientCa, paths.ca] }),
   };
 }
 
