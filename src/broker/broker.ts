@@ -55,6 +55,7 @@ import {
   listenTls,
   listenWebSocket,
   NodeStream,
+  securityOfSocket,
 } from '../transport/index.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
@@ -360,6 +361,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.context.sessions.stopping = false;
     try {
       await this.openStore();
+      await this.access.open();
       this.protection.bans.load();
       for (const ban of this.protecting.bans) this.protection.bans.add(ban, 'configuration');
       // Later, since the broker may ban in the middle of what a client does.
@@ -518,7 +520,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
-    this.accept(new NodeStream(stream), this.ownListener('handle', options.allowAnonymous ?? true), { connections: 0 });
+    this.accept(new NodeStream(stream, undefined, securityOfSocket(stream)), this.ownListener('handle', options.allowAnonymous ?? true), { connections: 0 });
   }
 
   attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {

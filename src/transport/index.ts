@@ -8,6 +8,7 @@ export type {
   TlsProvider,
   TlsTerms,
 } from './secure-server.js';
+export { securityOfSocket } from './socket-security.js';
 export { listenTcp, type TcpListenOptions } from './tcp.js';
 export { listenTls, type TlsListenOptions } from './tls.js';
 export { attachWebSocket, type WebSocketOptions } from './websocket.js';

@@ -11,6 +11,7 @@ import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Logger } from '../base/index.js';
 import type { AcceptStream, ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { peerOfSocket, plainAddress } from './peer-address.js';
+import { securityOfSocket } from './socket-security.js';
 
 /** How long `end` waits for the peer to take what was written and to close. */
 const LINGER_MS = 10_000;
@@ -205,7 +206,13 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) =>
       options.onStream(
-        new WebSocketStream(webSocket, socket, peer, request.headers.cookie, options.securityOf?.(socket)),
+        new WebSocketStream(
+          webSocket,
+          socket,
+          peer,
+          request.headers.cookie,
+          (options.securityOf ?? securityOfSocket)(socket),
+        ),
       ),
     );
   };

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -166,6 +168,51 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       },
       policy,
     );
+  });
+
+  it('knows the certificate of clients that come by the HTTPS server of a program', async () => {
+    const requests: ConnectRequest[] = [];
+    const broker = createBroker({
+      config: { listeners: [], sys: { intervalSeconds: 0 } },
+      policy: {
+        authenticate: (request) => {
+          requests.push(request);
+          return { reasonCode: 0 };
+        },
+      },
+    });
+    await broker.start();
+    const [cert, key] = [readFileSync(String(own.certificate)), readFileSync(String(own.key))];
+    const server = createServer({ cert, key, ca: authority.certificate, requestCert: true, rejectUnauthorized: false });
+    broker.attachWebSocket(server);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    for (const [issued, trusted] of [
+      [alice, true],
+      [await (await Authority.create('Stranger')).issue('alice'), false],
+    ] as const) {
+      const webSocket = new WebSocket(`wss://localhost:${port}/mqtt`, 'mqtt', {
+        ca: authority.certificate,
+        cert: issued.certificate,
+        key: issued.key,
+      });
+      await once(webSocket, 'open');
+      const connected = new Promise<void>((resolve) => {
+        const stop = broker.on('clientConnected', () => {
+          stop();
+          resolve();
+        });
+      });
+      webSocket.send(Buffer.from('101000044d5154540402003c000477656231', 'hex'));
+      await within(connected, 'the client');
+      webSocket.terminate();
+      const { certificate } = requests.pop()!;
+      assert.deepEqual([certificate?.commonName, certificate?.trusted], ['alice', trusted]);
+    }
+    server.close();
+    server.closeAllConnections();
+    await broker.stop();
   });
 
   it('bounds handshakes that never end by the CONNECT timeout and the number of connections', () =>
