@@ -38,8 +38,8 @@ const commands: Record<string, () => Promise<Command>> = {
   sub: async () => (await import('./sub.js')).runSub,
   rr: async () => (await import('./rr.js')).runRr,
   bench: async () => (await import('./bench.js')).runBench,
-  ca: async () => (await import('./ca.js')).runCa,
   config: async () => runConfig,
+  ca: async () => (await import('./ca.js')).runCa,
   passwd: async () => (await import('./passwd.js')).runPasswd,
   storage: async () => (await import('./storage.js')).runStorage,
 };
