@@ -292,7 +292,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     router.delayed = this.delayed;
     this.access = new AccessPolicy(config, { log });
     this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
-    this.overload = new Overload(config.protection.overload, (overload) => this.overloadChanged(overload), () => this.relieve());
+    this.overload = new Overload(
+      config.protection.overload,
+      (overload) => this.overloadChanged(overload),
+      () => this.relieve(),
+    );
     this.protecting = config;
     const sessions = new SessionRegistry(
       {
@@ -370,7 +374,10 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.wheel.start();
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? this.prepareTls(config) : undefined;
-        const listener = await this.listen(config, tls);
+        const listener = await this.listen(config, tls).catch((error: unknown) => {
+          tls?.stop();
+          throw error;
+        });
         this.bound.push({ listener, config, tls });
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
@@ -520,7 +527,11 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
-    this.accept(new NodeStream(stream, undefined, securityOfSocket(stream)), this.ownListener('handle', options.allowAnonymous ?? true), { connections: 0 });
+    this.accept(
+      new NodeStream(stream, undefined, securityOfSocket(stream)),
+      this.ownListener('handle', options.allowAnonymous ?? true),
+      { connections: 0 },
+    );
   }
 
   attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {
@@ -737,7 +748,10 @@ class BrokerNode implements Broker, ConnectionObserver {
       return;
     }
     this.metrics.overloads++;
-    this.log.error('broker.overload', `The broker is overloaded: ${reason}. New clients are refused, the others slowed down.`);
+    this.log.error(
+      'broker.overload',
+      `The broker is overloaded: ${reason}. New clients are refused, the others slowed down.`,
+    );
   }
 
   /** Reads nothing for a while, so that what is there can be worked off. */
