@@ -10,7 +10,7 @@ import type { AuthenticationExchange, ExchangeStep, Identity } from '../policy/i
 import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
-import { identify } from './on-connect.js';
+import { identify } from './identify.js';
 
 export interface EnhancedAuthentication {
   /** Of CONNECT; every AUTH repeats it [MQTT-4.12.0-5]. */

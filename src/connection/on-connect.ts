@@ -3,7 +3,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { quoted } from '../base/index.js';
-import type { Admission, Client, Identity } from '../policy/index.js';
+import type { Admission, Client } from '../policy/index.js';
 import {
   type ConnackPacket,
   type ConnectPacket,
@@ -19,6 +19,7 @@ import {
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
+import { identify } from './identify.js';
 import { mount, mountPointOf } from './mount-point.js';
 import { takeStep } from './on-auth.js';
 import { recheckSubscriptions } from './recheck.js';
@@ -190,13 +191,6 @@ function assignClientId(connection: Connection): string {
     const clientId = `auto-${randomBytes(12).toString('base64url')}`;
     if (connection.context.sessions.get(clientId) === undefined) return clientId;
   }
-}
-
-/** What authentication found out holds from now on. */
-export function identify(connection: Connection, identity: Identity | undefined): void {
-  if (identity === undefined) return;
-  connection.client = { ...connection.client!, username: identity.username, identity };
-  connection.endAt(identity.expiresAtMs);
 }
 
 /** The client is who it says: settles the terms, opens its session, answers. */

@@ -5,12 +5,13 @@
  * misses it. It makes the reconnects of a fleet cost a digest instead of 40 ms each.
  */
 import { createHmac, randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { AnswerCache } from '../sources/answer-cache.js';
 import { SourceUnavailable } from '../sources/guard.js';
 import { type PasswordHash, verifyPassword } from './password-hash.js';
 
-/** Of the four threads that Node has for such work. */
-const RUNNING_MAX = 2;
+/** Of the four threads that Node has for such work; a core stays free for everything else. */
+const RUNNING_MAX = Math.max(1, Math.min(2, availableParallelism() - 1));
 const WAITING_MAX = 10_000;
 const REMEMBERED_MAX = 100_000;
 const REMEMBERED_MS = 3_600_000;
@@ -44,6 +45,7 @@ export class PasswordChecker {
       .digest('base64');
     if (this.proven.get(key, this.nowMs()) === true) return true;
     return this.slot(async () => {
+      if (this.proven.get(key, this.nowMs()) === true) return true; // meanwhile
       const right = await this.verify(password, hash);
       if (right) this.proven.set(key, true, this.nowMs() + REMEMBERED_MS);
       return right;
