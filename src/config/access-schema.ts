@@ -98,7 +98,7 @@ const url = (schemes: string, example: string, sentence = 'Where it is.') =>
     sentence,
     apply,
     allowed: `URL such as \`${example}\``,
-    check: (value) => new RegExp(`^(?:${schemes})://[^\\s/$]+`).test(value) && isShort(value),
+    check: (value) => new RegExp(`^(?:${schemes})://[^\\s/$]\\S*$`).test(value) && isShort(value),
     secret: true,
   });
 
@@ -200,6 +200,7 @@ const redisFields = (place: 'login' | 'rule') => ({
       'What is asked: GET, HMGET, HGETALL, EXISTS, SISMEMBER, SMEMBERS or LRANGE. A variable stays inside its argument.',
       place,
     ),
+    allowed: 'one of these commands with its arguments, such as `HGETALL user:${username}`',
     check: (value: string) =>
       /^\s*(?:GET|HMGET|HGETALL|EXISTS|SISMEMBER|SMEMBERS|LRANGE)\s+\S/i.test(value) &&
       templateProblem(value, place) === undefined,
@@ -644,7 +645,7 @@ export const userFields = {
     ...text({
       sentence: 'Hash of the password, instead of the password: scrypt, `$6$`, `$7$`, bcrypt or argon2.',
       apply,
-      allowed: 'hash as `dunlin passwd` writes it',
+      allowed: 'hash that begins with `$scrypt$`, `$6$`, `$7$`, `$2b$` or `$argon2`',
       check: (value) => hashProblem(value) === undefined,
       secret: true,
     }),

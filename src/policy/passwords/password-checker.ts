@@ -12,7 +12,7 @@ import { type PasswordHash, verifyPassword } from './password-hash.js';
 
 /** Of the four threads that Node has for such work; a core stays free for everything else. */
 const RUNNING_MAX = Math.max(1, Math.min(2, availableParallelism() - 1));
-const WAITING_MAX = 10_000;
+const WAITING_MAX = 2000;
 const REMEMBERED_MAX = 100_000;
 const REMEMBERED_MS = 3_600_000;
 
@@ -25,6 +25,7 @@ export class PasswordChecker {
   constructor(
     private readonly verify = verifyPassword,
     private readonly nowMs: () => number = Date.now,
+    private readonly runningMax: number = RUNNING_MAX,
   ) {}
 
   /** Checks running and waiting. */
@@ -53,7 +54,7 @@ export class PasswordChecker {
   }
 
   private async slot(work: () => Promise<boolean>): Promise<boolean> {
-    if (this.running >= RUNNING_MAX) {
+    if (this.running >= this.runningMax) {
       if (this.queue.length >= WAITING_MAX) throw new SourceUnavailable('too many passwords wait to be checked', true);
       await new Promise<void>((resolve) => this.queue.push(resolve));
     } else this.running++;
