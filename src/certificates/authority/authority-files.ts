@@ -95,16 +95,6 @@ export class AuthorityFiles {
     this.write(name, contents, secrecy);
   }
 
-  /** Tells one state of a file from another; files are never changed in place. */
-  stamp(name: string): string {
-    try {
-      const { ino, size, mtimeMs } = statSync(this.path(name));
-      return `${ino} ${size} ${mtimeMs}`;
-    } catch {
-      return '';
-    }
-  }
-
   /** Puts copies of the files that are there into a folder of their own under `replaced/`; returns its path. */
   keep(names: readonly string[], nowMs: number): string | undefined {
     const there = names.filter((name) => existsSync(this.path(name)));

@@ -12,7 +12,7 @@
  * Invariants  a revocation is in the index before the list that tells of it is made; a private key of a client is handed out
  * once and never kept; nothing is replaced without a copy under `replaced/`.
  */
-import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { type Clock, type Fault, type Logger, silentLogger, systemClock } from '../../base/index.js';
 import { certificateFields } from '../certificate-fields.js';
 import { describeCertificate } from '../client-certificate.js';
@@ -126,7 +126,8 @@ export class CertificateAuthority {
   private readonly clock: Clock;
   private readonly listeners = new Set<(change: AuthorityChange) => void>();
   private list: CertificateList = CertificateList.empty;
-  private listStamp = 'unread';
+  /** SHA-256 of the index that `list` was read from; empty when there was none. */
+  private listDigest = '';
   private pair: CertificateAndKey | undefined;
   private server: CertificateAndKey | undefined;
   private crl: RevocationListFile | undefined;
@@ -567,11 +568,11 @@ export class CertificateAuthority {
   }
 
   private readAll(): void {
-    const stamp = this.files.stamp(INDEX);
-    if (stamp !== this.listStamp) {
-      const text = this.files.read(INDEX);
+    const text = this.files.read(INDEX);
+    const digest = text === undefined ? '' : digestOf(text);
+    if (digest !== this.listDigest) {
       this.list = text === undefined ? CertificateList.empty : parseList(text.toString('utf8'), this.files.path(INDEX));
-      this.listStamp = stamp;
+      this.listDigest = digest;
     }
     this.pair = this.files.readPair('ca');
     this.server = this.files.readPair('server');
@@ -598,9 +599,10 @@ export class CertificateAuthority {
   private writeList(list: CertificateList): void {
     if (list.data.certificates.length > CERTIFICATES_MAX)
       throw authorityFault('CA_INPUT', `the list is full: it holds at most ${CERTIFICATES_MAX} certificates`);
-    this.files.writeKeepingPrevious(INDEX, formatList(list.data), 'private');
+    const text = formatList(list.data);
+    this.files.writeKeepingPrevious(INDEX, text, 'private');
     this.list = list;
-    this.listStamp = this.files.stamp(INDEX);
+    this.listDigest = digestOf(text);
   }
 
   private write(entry: ListedCertificate, certificate?: X509Certificate): void {
@@ -873,6 +875,7 @@ export class CertificateAuthority {
 const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z');
 const plainThumbprint = (fingerprint: string) => fingerprint.replaceAll(':', '').toLowerCase();
 
+const digestOf = (text: Buffer | string) => createHash('sha256').update(text).digest('hex');
 const thumbprintOf = (pair: CertificateAndKey | undefined) => pair?.chain[0]?.fingerprint256;
 
 function missing(folder: string): Fault {
