@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
-import { ListenerTls } from '../certificates/index.js';
+import { CertificateAuthority, ListenerTls, listenerHooks, withAuthority } from '../certificates/index.js';
 import {
   type Config,
   type ConfigInput,
@@ -223,6 +223,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly delayed: DelayedMessages;
   private readonly protection: Protection;
   private readonly overload: Overload;
+  private authority: CertificateAuthority | undefined;
   private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
@@ -373,7 +374,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.overload.start();
       this.wheel.start();
       for (const config of this.config.listeners) {
-        const tls = isSecure(config.protocol) ? this.prepareTls(config) : undefined;
+        const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
         const listener = await this.listen(config, tls).catch((error: unknown) => {
           tls?.stop();
           throw error;
@@ -410,6 +411,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
+    this.authority?.stop();
+    this.authority = undefined;
     this.delayed.stop();
     this.overload.stop();
     clearTimeout(this.sweepTimer);
@@ -593,10 +596,33 @@ class BrokerNode implements Broker, ConnectionObserver {
   // ---- inside ----
 
   /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
-  private prepareTls({ name, tls: settings }: ListenerConfig): ListenerTls {
-    const tls = new ListenerTls({ name, settings, where: `listener ${name}: tls`, log: this.log });
+  /** The built-in authority, once a listener needs it. */
+  private async openAuthority(): Promise<CertificateAuthority> {
+    const { folder, ...settings } = this.config.certificateAuthority;
+    const authority = await CertificateAuthority.open(folder, settings, { log: this.log, mode: 'create' });
+    authority.onChange(() => {
+      try {
+        this.reloadCertificates();
+      } catch (error) {
+        this.log.error('listener.tls-rejected', `What was read before stays in use: ${(error as Error).message}`);
+      }
+    });
+    authority.start();
+    return authority;
+  }
+
+  private async prepareTls({ name, tls: own }: ListenerConfig): Promise<ListenerTls> {
+    const options = { name, where: `listener ${name}: tls`, log: this.log };
+    let tls: ListenerTls;
+    if (own.authority) {
+      this.authority ??= await this.openAuthority();
+      const { onlyListed, trustListed, clientCertificate } = own;
+      const acceptance = { requireClientCertificate: clientCertificate === 'require', onlyListed, trustListed };
+      const settings = withAuthority(own, this.authority, acceptance);
+      tls = new ListenerTls({ ...options, settings, ...listenerHooks(this.authority, acceptance) });
+    } else tls = new ListenerTls({ ...options, settings: own });
     for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: name });
-    if (settings.reloadOnChange) tls.startWatching(() => this.dropRevoked(name, tls));
+    if (own.reloadOnChange) tls.startWatching(() => this.dropRevoked(name, tls));
     return tls;
   }
 
@@ -620,7 +646,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const connection of this.connections) {
       const { client } = connection;
       if (client?.certificate === undefined || client.listener !== listener) continue;
-      if (!tls.revokedNow(client.certificate.der)) continue;
+      const { der } = client.certificate;
+      if (!tls.revokedNow(der) && !this.authority?.isRevoked(der)) continue;
       this.log.warning('connection.revoked', 'The certificate of this client is revoked now.', connection.description);
       connection.disconnect(ReasonCode.NotAuthorized, 'the certificate is revoked');
     }

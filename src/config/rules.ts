@@ -64,9 +64,12 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
       findings.reportAt(key, `is allowed only with protocol mqtts or wss; this listener has ${protocol}`);
     return;
   }
-  const withMaterial = tls.certificate !== undefined || tls.keystore !== undefined;
+  const withMaterial = tls.certificate !== undefined || tls.keystore !== undefined || tls.authority;
   if (!withMaterial && !usesPsk)
-    findings.reportAt(key, `protocol ${protocol} needs certificate and key, a keystore, or psk`);
+    findings.reportAt(key, `protocol ${protocol} needs certificate and key, a keystore, psk, or authority`);
+  if (!tls.authority)
+    for (const name of ['onlyListed', 'trustListed'] as const)
+      if (tls[name]) findings.reportAt(`${key}.${name}`, 'needs authority: its list is meant');
   checkMaterial(tls, key, findings, false);
   for (const [index, server] of tls.servers.entries())
     checkMaterial(server, `${key}.servers[${index}]`, findings, true);
@@ -77,15 +80,17 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
     );
   if (tls.versionMin > tls.versionMax)
     findings.reportAt(`${key}.versionMin`, `${tls.versionMin} is newer than versionMax, ${tls.versionMax}`);
-  const trusts = tls.clientCa.length > 0 || tls.trustSystemStore;
+  const trusts = tls.clientCa.length > 0 || tls.trustSystemStore || tls.authority;
   if (tls.clientCertificate !== 'off' && !trusts)
     findings.reportAt(
       `${key}.clientCertificate`,
-      'needs clientCa or trustSystemStore: nothing else says whom to trust',
+      'needs clientCa, trustSystemStore or authority: nothing else says whom to trust',
     );
   if (tls.clientCertificate === 'off')
     for (const [name, given] of Object.entries({
-      clientCa: trusts,
+      clientCa: tls.clientCa.length > 0 || tls.trustSystemStore,
+      onlyListed: tls.onlyListed,
+      trustListed: tls.trustListed,
       crl: tls.crl.length > 0,
       ocsp: tls.ocsp !== 'off',
     }))

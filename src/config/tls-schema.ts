@@ -55,6 +55,9 @@ const cipherNames = (sentence: string, allowed: string) =>
     defaultText: 'those with forward secrecy first',
   });
 
+const usesKeys = (psk: { identities?: unknown[]; file?: string } | undefined) =>
+  psk !== undefined && ((psk.identities?.length ?? 0) > 0 || psk.file !== undefined);
+
 const isServerName = (value: string) =>
   value.length <= 253 && /^(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$/.test(value);
 
@@ -62,6 +65,28 @@ export const tlsSettings = group({
   sentence: 'TLS of a listener; only with protocols `mqtts` and `wss`.',
   fields: {
     ...keyMaterial,
+    authority: boolean({
+      sentence:
+        'Whether the built-in certificate authority (`certificateAuthority`) serves this listener: its certificate for the server is shown where no other is given, clients with its certificates are trusted, and those it has revoked are refused.',
+      apply: 'restart',
+      defaultText: 'true where there is no `certificate`, `keystore` or `psk`, else false',
+      computed: ({ certificate, keystore, psk }) =>
+        certificate === undefined &&
+        keystore === undefined &&
+        !usesKeys(psk as { identities?: unknown[]; file?: string }),
+    }),
+    onlyListed: boolean({
+      sentence:
+        'Whether clients are let in only when the list of the authority authorizes them, trusted or not. Only with `authority`.',
+      apply: 'restart',
+      default: false,
+    }),
+    trustListed: boolean({
+      sentence:
+        'Whether a client that the list of the authority authorizes is let in though its chain is not trusted. Only with `authority`.',
+      apply: 'restart',
+      default: false,
+    }),
     versionMin: choice({
       sentence: 'Oldest TLS version spoken.',
       apply: 'restart',

@@ -1,0 +1,155 @@
+/**
+ * A listener that the built-in authority serves: no certificate is configured, and all is made at the first start. What clients see of
+ * requireClientCertificate, onlyListed, trustListed and of revocations, in handshakes with a whole broker.
+ */
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { type ConnectionOptions, connect } from 'node:tls';
+import { CertificateAuthority, privateKeyPem } from '../../src/certificates/index.js';
+import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
+import { PacketType } from '../../src/protocol/index.js';
+import { Authority, Folder } from '../support/pki.js';
+import { WireClient } from '../support/wire-client.js';
+
+interface Shown {
+  readonly cert: string;
+  readonly key: string;
+}
+
+type Tls = NonNullable<NonNullable<ConfigInput['listeners']>[number]['tls']>;
+
+describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
+  const folder = new Folder();
+  const certificates = join(folder.path, 'certificates');
+  let authority: CertificateAuthority;
+  let issued: Shown;
+  let revoked: Shown;
+  let foreign: Shown;
+  let strange: Shown;
+
+  before(async () => {
+    authority = await CertificateAuthority.open(certificates, {}, {});
+    issued = await issue('issued');
+    revoked = await issue('revoked');
+    await authority.revoke('revoked');
+    const other = await Authority.create('Other');
+    folder.write('other.pem', other.certificate);
+    const ofOther = await other.issue('foreign');
+    foreign = { cert: ofOther.certificate, key: ofOther.key };
+    const ofNobody = await (await Authority.create('Nobody')).issue('strange');
+    strange = { cert: ofNobody.certificate, key: ofNobody.key };
+  });
+  after(() => folder.remove());
+
+  async function issue(commonName: string): Promise<Shown> {
+    const { chain, key } = await authority.issue({ commonName });
+    return { cert: chain.map(String).join(''), key: privateKeyPem(key!) };
+  }
+
+  async function withBroker(tls: Tls, body: (broker: Broker, port: number) => Promise<void>): Promise<void> {
+    const broker = createBroker({
+      config: {
+        listeners: [{ name: 'secure', protocol: 'mqtts', port: 0, allowAnonymous: true, tls }],
+        certificateAuthority: { folder: certificates },
+        sys: { intervalSeconds: 0 },
+      },
+    });
+    await broker.start();
+    try {
+      await body(broker, broker.listeners[0]!.port!);
+    } finally {
+      await broker.stop();
+    }
+  }
+
+  async function dial(port: number, shown?: Shown): Promise<WireClient> {
+    const options: ConnectionOptions = {
+      port,
+      host: '127.0.0.1',
+      servername: 'localhost',
+      ca: readFileSync(join(certificates, 'ca.pem')),
+      ...shown,
+    };
+    const socket = connect(options);
+    socket.on('error', () => {});
+    await once(socket, 'secureConnect');
+    return new WireClient(socket, 5);
+  }
+
+  /** Whether a client that shows this gets as far as a CONNACK. */
+  async function admitted(port: number, shown?: Shown): Promise<boolean> {
+    const client = await dial(port, shown).catch(() => undefined);
+    if (client === undefined) return false;
+    client.sendConnect({ clientId: 'c' });
+    const answer = await client.packet(PacketType.Connack).catch(() => undefined);
+    client.stream.destroy();
+    return answer?.reasonCode === 0;
+  }
+
+  const table: { tls: Tls; none: boolean; issued: boolean; foreign: boolean; strange: boolean }[] = [
+    { tls: {}, none: true, issued: true, foreign: true, strange: true },
+    { tls: { clientCertificate: 'request' }, none: true, issued: true, foreign: false, strange: false },
+    { tls: { clientCertificate: 'require' }, none: false, issued: true, foreign: false, strange: false },
+    {
+      tls: { clientCertificate: 'require', clientCa: ['other.pem'] },
+      none: false,
+      issued: true,
+      foreign: true,
+      strange: false,
+    },
+    {
+      tls: { clientCertificate: 'require', clientCa: ['other.pem'], onlyListed: true },
+      none: false,
+      issued: true,
+      foreign: false,
+      strange: false,
+    },
+  ];
+  for (const { tls, ...expected } of table)
+    it(`lets in whom it should: ${JSON.stringify(tls)}`, () =>
+      withBroker(
+        { ...tls, ...(tls.clientCa ? { clientCa: tls.clientCa.map((name) => join(folder.path, name)) } : {}) },
+        async (_broker, port) => {
+          const found = {
+            none: await admitted(port),
+            issued: await admitted(port, issued),
+            foreign: await admitted(port, foreign),
+            strange: await admitted(port, strange),
+          };
+          assert.deepEqual(found, expected);
+          if (tls.clientCertificate !== undefined) assert.equal(await admitted(port, revoked), false, 'revoked wins');
+        },
+      ));
+
+  it('trusts a listed certificate of nobody where that is asked for, and not when it is revoked', async () => {
+    const entry = await authority.add(new X509Certificate(strange.cert));
+    await withBroker({ clientCertificate: 'require' }, async (_broker, port) => {
+      assert.equal(await admitted(port, strange), false);
+    });
+    await withBroker({ clientCertificate: 'require', trustListed: true }, async (_broker, port) => {
+      assert.equal(await admitted(port, strange), true);
+    });
+    await authority.revoke(entry.id);
+    await withBroker({ clientCertificate: 'require', trustListed: true }, async (_broker, port) => {
+      assert.equal(await admitted(port, strange), false);
+    });
+  });
+
+  it('ends the connection of a client whose certificate is revoked, and of no other', async () => {
+    const gone = await issue('gone');
+    await withBroker({ clientCertificate: 'require' }, async (broker, port) => {
+      const [leaves, stays] = [await dial(port, gone), await dial(port, issued)];
+      await leaves.connect({ clientId: 'leaves' });
+      await stays.connect({ clientId: 'stays' });
+      await authority.revoke('gone');
+      broker.reloadCertificates();
+      await leaves.refused(0x87);
+      await stays.quiet();
+      assert.equal(await admitted(port, gone), false);
+    });
+  });
+});
