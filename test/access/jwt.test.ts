@@ -140,6 +140,11 @@ describe('a token', () => {
       assert.equal(await loginCode(scene, 'a', await token({ sub: 'ada' }, Buffer.from(pem), 'HS256')), badLogin);
     });
     const only = { type: 'jwt', publicKeyFiles: [keyFile], algorithms: ['RS256'] } as const;
+    const missing = { type: 'jwt', publicKeyFiles: [join(folder, 'none.pem')] } as const;
+    await assert.rejects(
+      withBroker({ authentication: [missing] }, async () => {}),
+      /none\.pem: no public key can be read/,
+    );
     await withBroker({ authentication: [only] }, async (scene) => {
       assert.equal(await loginCode(scene, 'a', await token({ sub: 'ada' }, rsa.privateKey, 'PS512')), badLogin);
     });

@@ -29,8 +29,8 @@ const asymmetric = ['rsa', 'ec', 'ed25519'].flatMap((kind) => algorithmsOf[kind]
 
 export class JwtKeys {
   /** What a token may be signed with. */
-  readonly algorithms: string[];
-  private readonly fixed: { readonly key: KeyObject; readonly algorithms: readonly string[] }[] = [];
+  algorithms: readonly string[];
+  private fixed: { readonly key: KeyObject; readonly algorithms: readonly string[] }[] = [];
   private readonly guard: Guard;
   private readonly http: HttpClient;
   private jose: Jose | undefined;
@@ -48,12 +48,16 @@ export class JwtKeys {
       const key = createSecretKey(secret, secretEncoding === 'base64' ? 'base64' : 'utf8');
       this.fixed.push({ key, algorithms: algorithmsOf.secret! });
     }
-    for (const file of options.publicKeyFiles) this.fixed.push(readPublicKey(file));
-    const fitting = new Set(this.fixed.flatMap(({ algorithms }) => algorithms));
-    if (this.remote) for (const algorithm of asymmetric) fitting.add(algorithm);
-    this.algorithms = options.algorithms.length > 0 ? [...options.algorithms] : [...fitting];
+    this.algorithms = this.fitting();
     this.guard = new Guard({ name, type: 'jwt', timeoutMs, runningMax: 2, log, nowMs });
     this.http = new HttpClient({ connectionsMax: 2, caFile });
+  }
+
+  /** Reads the key files. Errors  Fault ACCESS_FILE that names the file. */
+  open(): void {
+    const secrets = this.fixed.filter(({ key }) => key.type === 'secret');
+    this.fixed = [...secrets, ...this.options.publicKeyFiles.map(readPublicKey)];
+    this.algorithms = this.fitting();
   }
 
   /**
@@ -80,6 +84,13 @@ export class JwtKeys {
 
   close(): void {
     this.http.close();
+  }
+
+  /** Those of the settings, else those that the keys can do. */
+  private fitting(): readonly string[] {
+    if (this.options.algorithms.length > 0) return this.options.algorithms;
+    const fitting = this.fixed.flatMap(({ algorithms }) => algorithms);
+    return [...new Set(this.remote ? [...fitting, ...asymmetric] : fitting)];
   }
 
   private get remote(): boolean {

@@ -48,6 +48,10 @@ export class JwtSource implements AuthenticationSource {
     return { step: (data) => this.step(method, data, client) };
   }
 
+  async open(): Promise<void> {
+    this.keys.open();
+  }
+
   async close(): Promise<void> {
     this.keys.close();
   }

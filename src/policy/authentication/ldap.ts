@@ -35,6 +35,10 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     this.searchFilter = new Template(options.searchFilter, 'login');
   }
 
+  async open(): Promise<void> {
+    this.closed = false;
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     await Promise.all(this.idle.splice(0).map((client) => client.unbind().catch(() => {})));

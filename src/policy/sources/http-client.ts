@@ -26,12 +26,10 @@ export interface HttpRequest {
 
 export class HttpClient {
   private readonly plain: Agent;
-  private readonly secure: SecureAgent;
+  private secure: SecureAgent | undefined;
 
-  constructor({ connectionsMax, caFile }: { readonly connectionsMax: number; readonly caFile?: string | undefined }) {
-    const kept = { keepAlive: true, maxSockets: connectionsMax, maxFreeSockets: connectionsMax };
-    this.plain = new Agent(kept);
-    this.secure = new SecureAgent({ ...kept, ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }) });
+  constructor(private readonly options: { readonly connectionsMax: number; readonly caFile?: string | undefined }) {
+    this.plain = new Agent(keptBy(options.connectionsMax));
   }
 
   /** Errors  Error when there is no whole answer. */
@@ -55,7 +53,7 @@ export class HttpClient {
         );
       };
       const request = secure
-        ? requestSecure(url, { ...options, agent: this.secure }, take)
+        ? requestSecure(url, { ...options, agent: this.secureAgent() }, take)
         : requestPlain(url, { ...options, agent: this.plain }, take);
       request.on('error', reject);
       request.end(body);
@@ -64,9 +62,25 @@ export class HttpClient {
 
   close(): void {
     this.plain.destroy();
-    this.secure.destroy();
+    this.secure?.destroy();
+  }
+
+  /** Made with the first request that needs it: a file that cannot be read is a source that gives no answer. */
+  private secureAgent(): SecureAgent {
+    const { connectionsMax, caFile } = this.options;
+    this.secure ??= new SecureAgent({
+      ...keptBy(connectionsMax),
+      ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
+    });
+    return this.secure;
   }
 }
+
+const keptBy = (connectionsMax: number) => ({
+  keepAlive: true,
+  maxSockets: connectionsMax,
+  maxFreeSockets: connectionsMax,
+});
 
 async function readBody(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];

@@ -50,8 +50,10 @@ export class MongoRows implements RowSource {
   }
 
   async close(): Promise<void> {
+    const client = this.client;
+    this.client = undefined;
     try {
-      await (await this.client)?.close();
+      await (await client)?.close();
     } catch {} // it never was there
   }
 

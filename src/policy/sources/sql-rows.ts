@@ -48,8 +48,9 @@ export class PostgresRows extends SqlRows {
   }
 
   async close(): Promise<void> {
-    const pool = await this.pool;
-    await pool?.end();
+    const pool = this.pool;
+    this.pool = undefined;
+    await (await pool)?.end();
   }
 
   private async open(): Promise<import('pg').Pool> {
@@ -87,8 +88,9 @@ export class MysqlRows extends SqlRows {
   }
 
   async close(): Promise<void> {
-    const pool = await this.pool;
-    await pool?.end();
+    const pool = this.pool;
+    this.pool = undefined;
+    await (await pool)?.end();
   }
 
   private async open(): Promise<import('mysql2/promise').Pool> {
