@@ -533,8 +533,10 @@ describe('the folder', () => {
     // A running one goes on with what it knows.
     assert.throws(() => authority.readAgain(), fault('CA_DAMAGED', /./));
     assert.equal(authority.find('device').state, 'revoked');
-    renameSync(`${index}.previous`, index);
+    writeFileSync(index, whole);
     assert.equal((await open()).find('device').state, 'revoked');
+    renameSync(`${index}.previous`, index);
+    assert.equal((await open()).find('device').state, 'authorized', 'the state before the last change');
   });
 
   it('is not opened with a key that is another one’s', async () => {
