@@ -122,7 +122,11 @@ function overlap(rule: readonly string[], asked: readonly string[], strict: bool
   for (let index = 0; ; index++) {
     const mine = rule[index];
     const theirs = asked[index];
-    if (mine === '#' || theirs === '#') return true;
+    if (mine === '#' || theirs === '#') {
+      // `/#` also matches what stands before the slash, but that is nothing, and no topic.
+      const parentOnly = index === 1 && (mine === undefined || theirs === undefined);
+      return !(parentOnly && (rule[0] === '' || asked[0] === ''));
+    }
     if (mine === undefined || theirs === undefined) return mine === theirs;
     if (mine !== '+' && theirs !== '+' && mine !== theirs) return false;
   }
