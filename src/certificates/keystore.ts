@@ -2,7 +2,7 @@
  * PKCS#12 and Java keystores: one private key with its certificates. One password opens the store and the key.
  */
 import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
-import jks from 'jks-js';
+import { createRequire } from 'node:module';
 import { tlsFault } from './files.js';
 import { isCertificateLabel, pemBlocks } from './pem.js';
 import { readPkcs12 } from './pkcs12.js';
@@ -12,6 +12,7 @@ export interface KeystoreEntry {
   readonly certificates: readonly Buffer[];
 }
 
+const require = createRequire(import.meta.url);
 const JKS_MAGIC = 0xfeedfeed;
 const JCEKS_MAGIC = 0xcececece;
 /** Bytes of the digest at the end of a Java keystore, keyed with its password. */
@@ -60,7 +61,9 @@ type Entries = Readonly<Record<string, { readonly cert?: string; readonly key?: 
 
 function open(bytes: Buffer, file: string, password: string, type: 'pkcs12' | 'jks', what: string): Entries {
   try {
-    return type === 'jks' ? jks.toPem(bytes, password) : readPkcs12(bytes, password);
+    if (type !== 'jks') return readPkcs12(bytes, password);
+    const jks = require('jks-js') as typeof import('jks-js'); // loaded with the first one: few brokers have one
+    return jks.toPem(bytes, password);
   } catch (error) {
     // The digest of a Java keystore has been checked, so it is the key that has another password.
     if (type === 'jks')

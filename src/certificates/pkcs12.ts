@@ -12,10 +12,9 @@ interface Parser {
   toPem(bags: readonly Bag[]): Record<string, { cert?: string; ca?: string; key?: string }>;
 }
 
-const Pkcs12Parser = createRequire(import.meta.url)('jks-js/lib/keystore/PKCS12Parser.js') as new (
-  bytes: Buffer,
-  password: string,
-) => Parser;
+type ParserConstructor = new (bytes: Buffer, password: string) => Parser;
+/** Loaded with the first keystore: few brokers have one. */
+const require = createRequire(import.meta.url);
 
 export interface Pkcs12Entry {
   readonly cert?: string;
@@ -25,6 +24,7 @@ export interface Pkcs12Entry {
 
 /** Certificates stand with the key of their name, or by themselves. Errors: whatever the library says. */
 export function readPkcs12(bytes: Buffer, password: string): Record<string, Pkcs12Entry> {
+  const Pkcs12Parser = require('jks-js/lib/keystore/PKCS12Parser.js') as ParserConstructor;
   const parser = new Pkcs12Parser(bytes, password);
   const keys: [string, string][] = [];
   const certificates: string[] = [];
