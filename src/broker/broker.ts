@@ -291,7 +291,10 @@ class BrokerNode implements Broker, ConnectionObserver {
       (message) => void router.publish(message),
     );
     router.delayed = this.delayed;
-    this.access = new AccessPolicy(config, { log });
+    this.access = new AccessPolicy(config, {
+      log,
+      findStanding: ({ der, trusted }) => this.authority?.standing(der, trusted) ?? 'unlisted',
+    });
     this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
     this.overload = new Overload(
       config.protection.overload,

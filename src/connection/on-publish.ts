@@ -273,7 +273,8 @@ function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: 
       topicName: entry.topicName,
       qos,
     });
-    if (context.policy.denyAction === 'disconnect')
+    // Not when a source could not be asked.
+    if (verdict === ReasonCode.NotAuthorized && context.policy.denyAction === 'disconnect')
       connection.disconnect(ReasonCode.NotAuthorized, 'the client may not publish to this topic');
   }
   return verdict;

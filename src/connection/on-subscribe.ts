@@ -116,7 +116,8 @@ function subscribe(
       ...connection.description,
       topicFilter: fullFilter,
     });
-    if (context.policy.denyAction === 'disconnect')
+    // Not when a source could not be asked.
+    if (verdict === ReasonCode.NotAuthorized && context.policy.denyAction === 'disconnect')
       connection.disconnect(ReasonCode.NotAuthorized, 'the client may not have this subscription');
     return verdict;
   }

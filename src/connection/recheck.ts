@@ -24,7 +24,6 @@ export function recheckSubscriptions(connection: Connection): void {
             ...connection.description,
             topicFilter: subscription.fullFilter,
           });
-          decide(connection, subscription, ReasonCode.NotAuthorized);
         },
       );
   }
@@ -32,7 +31,13 @@ export function recheckSubscriptions(connection: Connection): void {
 
 function decide(connection: Connection, subscription: Subscription, verdict: SubackReasonCode): void {
   const { session, context } = connection;
-  if (verdict <= 2 || session === undefined || connection.done || !session.hasSubscription(subscription.fullFilter))
+  // It stays where a source could not be asked.
+  if (
+    verdict !== ReasonCode.NotAuthorized ||
+    session === undefined ||
+    connection.done ||
+    !session.hasSubscription(subscription.fullFilter)
+  )
     return;
   session.unsubscribe(subscription.fullFilter);
   context.log.information('subscribe.withdrawn', 'the client may not have this subscription any more', {

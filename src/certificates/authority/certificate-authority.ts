@@ -484,6 +484,15 @@ export class CertificateAuthority {
     return described !== undefined && standingOf(described, this.list) === 'revoked';
   }
 
+  /** What the list says of a certificate that was shown. */
+  standing(der: Buffer, trusted: boolean): 'authorized' | 'revoked' | 'unlisted' {
+    const described = describeCertificate(der, trusted);
+    if (described === undefined) return 'unlisted';
+    const standing = standingOf(described, this.list);
+    if (standing === 'authorizedIfTrusted') return trusted ? 'authorized' : 'unlisted';
+    return standing;
+  }
+
   /** The revocation list as it is served over HTTP (`application/pkix-crl` is DER); undefined without the authority's key. */
   revocationList(form: 'pem' | 'der'): Buffer | undefined {
     if (this.crl === undefined) return undefined;
