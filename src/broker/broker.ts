@@ -5,7 +5,13 @@ import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
-import { CertificateAuthority, ListenerTls, listenerHooks, withAuthority } from '../certificates/index.js';
+import {
+  type AcceptanceOptions,
+  CertificateAuthority,
+  ListenerTls,
+  listenerHooks,
+  withAuthority,
+} from '../certificates/index.js';
 import {
   type Config,
   type ConfigInput,
@@ -598,7 +604,6 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   // ---- inside ----
 
-  /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
   /** The built-in authority, once a listener needs it. */
   private async openAuthority(): Promise<CertificateAuthority> {
     const { folder, ...settings } = this.config.certificateAuthority;
@@ -614,23 +619,29 @@ class BrokerNode implements Broker, ConnectionObserver {
     return authority;
   }
 
-  private async prepareTls({ name, tls: own }: ListenerConfig): Promise<ListenerTls> {
+  /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
+  private async prepareTls(config: ListenerConfig): Promise<ListenerTls> {
+    const { name, tls: own } = config;
     const options = { name, where: `listener ${name}: tls`, log: this.log };
     let tls: ListenerTls;
     if (own.authority) {
       this.authority ??= await this.openAuthority();
-      const { onlyListed, trustListed, clientCertificate } = own;
-      const acceptance = { requireClientCertificate: clientCertificate === 'require', onlyListed, trustListed };
+      const acceptance = acceptanceOf(config);
       const settings = withAuthority(own, this.authority, acceptance);
       tls = new ListenerTls({ ...options, settings, ...listenerHooks(this.authority, acceptance) });
     } else tls = new ListenerTls({ ...options, settings: own });
     for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: name });
-    if (own.reloadOnChange) tls.startWatching(() => this.dropRevoked(name, tls));
+    if (own.reloadOnChange) tls.startWatching(() => this.dropRevoked(config, tls));
     return tls;
   }
 
   reloadCertificates(): void {
     let fault: unknown;
+    try {
+      this.authority?.readAgain();
+    } catch (error) {
+      fault = error;
+    }
     for (const { config, tls } of this.bound) {
       try {
         tls?.reload();
@@ -639,20 +650,22 @@ class BrokerNode implements Broker, ConnectionObserver {
         continue;
       }
       for (const warning of tls?.warnings ?? []) this.log.warning('listener.tls', warning, { listener: config.name });
-      if (tls !== undefined) this.dropRevoked(config.name, tls);
+      if (tls !== undefined) this.dropRevoked(config, tls);
     }
     if (fault !== undefined) throw fault;
   }
 
-  /** A list that was read just now ends the connections of those on it. */
-  private dropRevoked(listener: string, tls: ListenerTls): void {
+  /** A list that was read just now ends the connections of those who would not be let in by it. */
+  private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
+    const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
     for (const connection of this.connections) {
       const { client } = connection;
-      if (client?.certificate === undefined || client.listener !== listener) continue;
-      const { der } = client.certificate;
-      if (!tls.revokedNow(der) && !this.authority?.isRevoked(der)) continue;
-      this.log.warning('connection.revoked', 'The certificate of this client is revoked now.', connection.description);
-      connection.disconnect(ReasonCode.NotAuthorized, 'the certificate is revoked');
+      if (client?.certificate === undefined || client.listener !== config.name) continue;
+      const { der, trusted } = client.certificate;
+      const reason = tls.revokedNow(der) ? 'its certificate is revoked' : judge?.(der, trusted);
+      if (reason === undefined) continue;
+      this.log.warning('connection.revoked', `This client may not stay: ${reason}.`, connection.description);
+      connection.disconnect(ReasonCode.NotAuthorized, reason);
     }
   }
 
@@ -933,4 +946,8 @@ function joinPolicies(given: Partial<Policy>, access: AccessPolicy): Policy {
 
 function protectionOf({ rates, protection }: Pick<Config, 'rates' | 'protection'>): ProtectionOptions {
   return { rates, ...protection };
+}
+
+function acceptanceOf({ tls: { clientCertificate, onlyListed, trustListed } }: ListenerConfig): AcceptanceOptions {
+  return { requireClientCertificate: clientCertificate === 'require', onlyListed, trustListed };
 }
