@@ -81,7 +81,8 @@ export class CertificateSource extends BuiltInSource {
       return this.refuse(request, 'the certificate is disabled here');
     if (this.options.onlyListed && listed === undefined && standing !== 'authorized')
       return this.refuse(request, 'the certificate is not listed');
-    if (!certificate.trusted && listed === undefined && standing !== 'authorized')
+    // Anyone can write a serial number and an issuer into a certificate.
+    if (!certificate.trusted && listed?.thumbprint === undefined && standing !== 'authorized')
       return this.refuse(request, 'the certificate is not trusted');
     const username = listed?.username ?? this.nameOf(certificate);
     if (username === undefined || username === '') return this.refuse(request, 'the certificate names no user');
