@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 /** Settings of authentication and authorization: who may connect, and what for. */
 import {
   administrations,

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { formatProblem, parseConfig, resolveConfig } from './index.js';

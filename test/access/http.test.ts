@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 /** A login service and an authorization service over HTTP and HTTPS. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: rules are written that way
 /** Tokens: shared secrets, key files, a server of keys (JWKS) and of OpenID Connect discovery. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';

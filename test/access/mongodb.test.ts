@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 /**
  * Users and rules in MongoDB, spoken to by the real driver over a socket: the server is a small one of this test that knows the wire
  * protocol (OP_MSG, and OP_QUERY for the greeting) and finds documents by equality, since no real one can be installed everywhere.

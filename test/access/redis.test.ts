@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 /** Users and rules in a real Redis. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';

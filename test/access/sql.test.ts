@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: settings are written that way
 /** Users, certificates and rules in real PostgreSQL and MariaDB: the same tables, the same questions. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

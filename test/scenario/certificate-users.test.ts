@@ -13,9 +13,6 @@ import { PacketType } from '../../src/protocol/index.js';
 import { Authority, Folder, type Issued } from '../support/pki.js';
 import { WireClient } from '../support/wire-client.js';
 
-/** A variable of a template. */
-const variable = (name: string) => `\${${name}}`;
-
 describe('users by certificate', { timeout: 60_000 }, () => {
   const folder = new Folder();
   let authority: Authority;
@@ -140,7 +137,7 @@ describe('users by certificate', { timeout: 60_000 }, () => {
           {
             type: 'http',
             url: `http://127.0.0.1:${port}/`,
-            body: { serial: variable('cert_serial'), issuer: variable('cert_issuer') },
+            body: { serial: '${cert_serial}', issuer: '${cert_issuer}' },
           },
         ],
       },

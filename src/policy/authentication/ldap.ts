@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: filters are written that way
 /**
  * A directory: finds the distinguished name of the user (made from a pattern, or searched for), fetches its groups, and binds as
  * the user with the password. Groups become groups of the identity.
