@@ -54,6 +54,8 @@ import { type TransportFacts, transportFacts } from './transport-facts.js';
 const ROOM_BYTES = 1_048_576;
 /** What may wait for one connection while more waits for all than may, bytes. */
 const CROWDED_BYTES = 65_536;
+/** Readers take something of what waits when it becomes this part of what it was. */
+const RELIEF = 0.98;
 /** A run from this length on is shared by reference when it has more than one receiver, bytes. */
 const SHARE_BYTES_MIN = 1024;
 /** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
@@ -336,8 +338,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   }
 
   /**
-   * All connections together have more waiting than the memory limit: this publisher waits until half of it is taken, but not for long.
-   * Readers that take nothing at all may not stop the others: `crowded` keeps what waits for them small from then on.
+   * All connections together have more waiting than the memory limit: this publisher waits until half of it is taken, for as long as
+   * any of it is. Readers that take nothing may not stop the others: from then on `crowded` keeps small what waits for them.
    */
   private yieldToReaders(): void {
     this.hold();
@@ -350,20 +352,28 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   private waitForReaders(): void {
     const { outboundTotals: totals, wheel, clock, limits } = this.context;
-    if (totals.overSinceMs === 0) totals.overSinceMs = clock.nowMs();
-    if (clock.nowMs() - totals.overSinceMs >= limits.slowReaderHoldMs) return this.release();
+    if (totals.overSinceMs === 0) {
+      totals.overSinceMs = clock.nowMs();
+      totals.leastBytes = totals.bytes;
+    }
+    const hopeless = () => totals.overSinceMs === 0 || clock.nowMs() - totals.overSinceMs >= limits.slowReaderHoldMs;
+    if (hopeless()) return this.release();
     const again = new WheelTimer(() => {
       this.noteRelief();
-      const held = totals.overSinceMs !== 0 && clock.nowMs() - totals.overSinceMs < limits.slowReaderHoldMs;
-      if (held && this.state !== ConnectionState.Closed) wheel.arm(again, 1);
+      if (!hopeless() && this.state !== ConnectionState.Closed) wheel.arm(again, 1);
       else this.release();
     });
     wheel.arm(again, 1);
   }
 
+  /** Notes how much less waits than did. */
   private noteRelief(): void {
-    const { outboundTotals: totals } = this.context;
+    const { outboundTotals: totals, clock } = this.context;
     if (totals.bytes <= totals.bytesMax / 2) totals.overSinceMs = 0;
+    else if (totals.overSinceMs !== 0 && totals.bytes < totals.leastBytes * RELIEF) {
+      totals.leastBytes = totals.bytes;
+      totals.overSinceMs = clock.nowMs();
+    }
   }
 
   /** More waits for all connections together than may, and this one has more than a little of it. */
@@ -375,14 +385,17 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   // ---- bytes out ----
 
   get isFull(): boolean {
-    return this.outbound.bytes > ROOM_BYTES || this.crowded;
+    if (this.outbound.bytes <= ROOM_BYTES && !this.crowded) return false;
+    this.starved = true; // it wants to know when there is room again
+    return true;
+  }
+
+  get bytesTaken(): number {
+    return this.outbound.taken;
   }
 
   get hasRoom(): boolean {
-    if (this.isFull) {
-      this.starved = true;
-      return false;
-    }
+    if (this.isFull) return false;
     return this.rates === undefined || !this.rates.limitsDelivery || this.mayDeliver(this.rates);
   }
 

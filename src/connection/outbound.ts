@@ -17,8 +17,10 @@ import type { ByteStream } from '../transport/index.js';
  */
 export class OutboundTotals {
   bytes = 0;
-  /** Since when more waits than may, on the clock of the broker; 0 while it does not. */
+  /** Since when more waits than may and nobody takes any of it, on the clock of the broker; 0 while less waits. */
   overSinceMs = 0;
+  /** The least that has waited since. */
+  leastBytes = 0;
 
   constructor(
     readonly bytesMax: number,
@@ -35,6 +37,8 @@ export class Outbound {
   private waiting = 0;
   private underWay = 0;
   private sent: Buffer[] | undefined;
+  /** Bytes that the kernel has taken. */
+  taken = 0;
   private held: { list: Uint8Array[]; pooled: Buffer[] | undefined; bytes: number } | undefined;
 
   constructor(private readonly totals: OutboundTotals) {}
@@ -134,6 +138,7 @@ export class Outbound {
     if (this.sent) for (const chunk of this.sent) giveChunk(chunk);
     this.sent = undefined;
     this.totals.bytes -= this.underWay;
+    this.taken += this.underWay;
     this.underWay = 0;
   }
 
@@ -152,8 +157,10 @@ export class Outbound {
 
   private submitted(taken: boolean, bytes: number): boolean {
     this.totals.metrics.bytesSent += bytes;
-    if (taken) this.totals.bytes -= bytes;
-    else this.underWay = bytes;
+    if (taken) {
+      this.totals.bytes -= bytes;
+      this.taken += bytes;
+    } else this.underWay = bytes;
     return taken;
   }
 

@@ -10,6 +10,7 @@ import { SessionRegistry } from './session-registry.js';
 
 export class FakeLink implements Link, HeldPublisher {
   hasRoom = true;
+  bytesTaken = 0;
   get isFull(): boolean {
     return !this.hasRoom;
   }

@@ -39,6 +39,8 @@ export interface Link {
 
 /** A connection that publishes, as back-pressure sees it. */
 export interface HeldPublisher {
+  /** Bytes that it has taken of what it was sent. */
+  readonly bytesTaken: number;
   hold(): void;
   release(): void;
 }

@@ -5,7 +5,7 @@
  * is not read until the session has drained to a quarter. A session may hold for `holdMs` at most; then it counts as slow,
  * holds nobody until it has drained, and what is beyond its limits is dropped by policy. So a reader that merely lags loses
  * nothing, and one that never reads stalls its publishers once, for a bounded time, and nobody else. Many that never read do so
- * together: when a few holds have ended in vain, nobody holds for a while.
+ * together: when the sessions of a few holds have taken nothing at all, nobody holds for a while.
  */
 import { type TimerWheel, WheelTimer } from '../base/index.js';
 import type { HeldPublisher } from './link.js';
@@ -32,7 +32,7 @@ export class Pressure {
     return first !== undefined && this.wheel.tick - first < this.wheel.ticksOf(VAIN_WINDOW * this.holdMs);
   }
 
-  /** A hold has ended, and its session has not drained. */
+  /** A hold has ended, and its session has taken nothing. */
   noteVain(): void {
     this.vain.push(this.wheel.tick);
     if (this.vain.length > VAIN_MAX) this.vain.shift();
@@ -48,6 +48,9 @@ export class Holder {
   private readonly held = new Set<HeldPublisher>();
   private readonly timer: WheelTimer;
   private slow = false;
+  /** The connection of the session, and what it had taken when the hold began. */
+  private self: HeldPublisher | undefined;
+  private takenBefore = 0;
 
   constructor(
     private readonly pressure: Pressure,
@@ -55,7 +58,7 @@ export class Holder {
   ) {
     this.timer = new WheelTimer(() => {
       this.slow = true;
-      this.pressure.noteVain();
+      if (this.self === undefined || this.self.bytesTaken === this.takenBefore) this.pressure.noteVain();
       this.releaseAll();
     });
   }
@@ -67,7 +70,10 @@ export class Holder {
     if (this.held.has(publisher) || (this.held.size === 0 && this.pressure.exhausted)) return;
     this.held.add(publisher);
     publisher.hold();
-    if (!this.timer.armed) this.wheel.arm(this.timer, this.pressure.holdMs);
+    if (this.timer.armed) return;
+    this.self = self;
+    this.takenBefore = self?.bytesTaken ?? 0;
+    this.wheel.arm(this.timer, this.pressure.holdMs);
   }
 
   /** The session has drained, or its connection is gone. */

@@ -24,7 +24,14 @@ describe('settings of TLS', () => {
       'protocol: mqtt, tls: { certificate: a }',
       'listeners[0].tls: is allowed only with protocol mqtts or wss; this listener has mqtt',
     ],
-    ['protocol: mqtts', 'listeners[0].tls: protocol mqtts needs certificate and key, a keystore, or psk'],
+    [
+      'protocol: mqtts, tls: { authority: false }',
+      'listeners[0].tls: protocol mqtts needs certificate and key, a keystore, psk, or authority',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, trustListed: true }',
+      'listeners[0].tls.trustListed: needs authority: its list is meant',
+    ],
     [
       'protocol: mqtts, tls: { certificate: a, keystore: b, keystorePassword: c }',
       'listeners[0].tls.keystore: is not allowed together with certificate',
@@ -40,7 +47,7 @@ describe('settings of TLS', () => {
     ],
     [
       'protocol: mqtts, tls: { certificate: a, clientCertificate: require }',
-      'listeners[0].tls.clientCertificate: needs clientCa or trustSystemStore: nothing else says whom to trust',
+      'listeners[0].tls.clientCertificate: needs clientCa, trustSystemStore or authority: nothing else says whom to trust',
     ],
     [
       'protocol: mqtts, tls: { certificate: a, clientCertificate: off, clientCa: [b] }',
