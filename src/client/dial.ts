@@ -117,7 +117,7 @@ async function abortable(stream: Duplex, signal: AbortSignal, step: Promise<void
 function inWords(error: unknown): unknown {
   const { code, reason } = error as { code?: unknown; reason?: unknown };
   if (typeof code !== 'string' || !code.startsWith('ERR_SSL_') || typeof reason !== 'string') return error;
-  const alert = /^(?:tlsv1|sslv3|tlsv13) alert (.*)$/.exec(reason)?.[1];
+  const alert = /^(?:tlsv1|sslv3|tlsv13|ssl\/tls) alert (.*)$/.exec(reason)?.[1];
   const sentence = alert === undefined ? reason : `the server ended the handshake (alert: ${alert})`;
   return Object.assign(new Error(`TLS: ${sentence}`, { cause: error }), { code });
 }

@@ -35,7 +35,7 @@ export function handshakeFailure(error: NodeJS.ErrnoException, pskIdentity: stri
   const known = sentences[code];
   if (known !== undefined) return known;
   const { reason } = error as { reason?: string };
-  const alert = /^(?:tlsv1|sslv3|tlsv13) alert (.*)$/.exec(reason ?? '')?.[1];
+  const alert = /^(?:tlsv1|sslv3|tlsv13|ssl\/tls) alert (.*)$/.exec(reason ?? '')?.[1];
   if (alert !== undefined) return `the client ended the handshake (alert: ${alert})`;
   return reason ?? error.message.split('\n')[0] ?? code;
 }
