@@ -56,6 +56,7 @@ import {
   acceptProxied,
   attachWebSocket,
   type ByteStream,
+  type HttpDocument,
   type Listener,
   listenTcp,
   listenTls,
@@ -655,6 +656,18 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (fault !== undefined) throw fault;
   }
 
+  /** What the HTTP servers of WebSocket listeners hand out of the authority: nothing secret. */
+  private documentAt(path: string): HttpDocument | undefined {
+    const { authority } = this;
+    if (authority === undefined) return undefined;
+    if (path === '/ca.crl') {
+      const body = authority.revocationList('der'); // RFC 5280 §4.2.1.13: DER over HTTP
+      return body === undefined ? undefined : { type: 'application/pkix-crl', body };
+    }
+    if (path !== '/ca.pem') return undefined;
+    return { type: 'application/x-pem-file', body: Buffer.from(authority.authority().map(String).join('')) };
+  }
+
   /** A list that was read just now ends the connections of those who would not be let in by it. */
   private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
     const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
@@ -701,6 +714,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         handshakeTimeoutMs,
         log: this.log,
         onStream,
+        documentAt: (path) => this.documentAt(path),
         ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
       });
     if (tls !== undefined)

@@ -12,4 +12,4 @@ export { securityOfSocket } from './socket-security.js';
 export { listenTcp, type TcpListenOptions } from './tcp.js';
 export { listenTls, type TlsListenOptions } from './tls.js';
 export { attachWebSocket, type WebSocketOptions } from './websocket.js';
-export { listenWebSocket } from './websocket-listener.js';
+export { type HttpDocument, listenWebSocket } from './websocket-listener.js';

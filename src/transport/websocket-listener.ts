@@ -1,4 +1,7 @@
-/** A listening endpoint for MQTT over WebSocket, with TLS or without, and an HTTP server of its own that serves nothing else. */
+/**
+ * A listening endpoint for MQTT over WebSocket, with TLS or without, and an HTTP server of its own that serves little else: what it is
+ * given by path, such as a revocation list.
+ */
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
@@ -25,6 +28,14 @@ export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf' 
   /** Makes it WSS. */
   readonly tls?: TlsProvider;
   readonly onHandshakeFailed?: () => void;
+  /** What GET and HEAD of another path than that of MQTT are answered with; undefined is nothing. */
+  readonly documentAt?: (path: string) => HttpDocument | undefined;
+}
+
+export interface HttpDocument {
+  /** media type */
+  readonly type: string;
+  readonly body: Buffer;
 }
 
 const REQUEST_BYTES_MAX = 16_384;
@@ -50,7 +61,15 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     endpoint === undefined ? createServer(settings) : createSecureServer({ ...settings, ...endpoint.serverOptions() });
   if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
   server.on('request', (request, response) => {
-    const found = (request.url ?? '').split('?')[0] === options.path;
+    const path = (request.url ?? '').split('?')[0]!;
+    const found = path === options.path;
+    const document = found || !/^(GET|HEAD)$/.test(request.method ?? '') ? undefined : options.documentAt?.(path);
+    if (document !== undefined) {
+      const { type, body } = document;
+      response.writeHead(200, { 'Content-Type': type, 'Content-Length': body.length, Connection: 'close' });
+      response.end(request.method === 'HEAD' ? undefined : body);
+      return;
+    }
     // RFC 9110 §15.5.22: the answer names the protocol that is needed
     response.writeHead(found ? 426 : 404, {
       'Content-Type': 'text/plain; charset=utf-8',

@@ -139,6 +139,33 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
     });
   });
 
+  it('hands out the revocation list and its own certificate over HTTP, and nothing else', async () => {
+    const broker = createBroker({
+      config: {
+        listeners: [
+          { name: 'web', protocol: 'ws', port: 0, allowAnonymous: true },
+          { name: 'secure', protocol: 'mqtts', port: 0, allowAnonymous: true },
+        ],
+        certificateAuthority: { folder: certificates },
+        sys: { intervalSeconds: 0 },
+      },
+    });
+    await broker.start();
+    try {
+      const origin = `http://127.0.0.1:${broker.listeners[0]!.port}`;
+      const list = await fetch(`${origin}/ca.crl`);
+      assert.equal(list.headers.get('content-type'), 'application/pkix-crl');
+      assert.deepEqual(Buffer.from(await list.arrayBuffer()), authority.revocationList('der'));
+      const own = new X509Certificate(await (await fetch(`${origin}/ca.pem`)).text());
+      assert.equal(own.fingerprint256.replaceAll(':', '').toLowerCase(), authority.describe().sha256);
+      for (const path of ['/ca.key', '/server.key', '/../certificates/ca.key', '/index.json', '/ca.crl/'])
+        assert.equal((await fetch(origin + path)).status, 404, path);
+      assert.equal((await fetch(`${origin}/ca.crl`, { method: 'POST' })).status, 404);
+    } finally {
+      await broker.stop();
+    }
+  });
+
   it('ends the connection of a client whose certificate is revoked, and of no other', async () => {
     const gone = await issue('gone');
     await withBroker({ clientCertificate: 'require' }, async (broker, port) => {
