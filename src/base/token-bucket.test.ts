@@ -15,6 +15,13 @@ describe('TokenBucket', () => {
     assert.equal(bucket.ready(60_000), false);
   });
 
+  it('gives no part of a token away', () => {
+    const bucket = new TokenBucket(1, 1, 0);
+    bucket.spend(1, 0);
+    assert.equal(bucket.ready(999), false);
+    assert.equal(bucket.ready(1000), true);
+  });
+
   it('lets whoever overdrew wait until it is even', () => {
     const bucket = new TokenBucket(100, 10, 0);
     bucket.spend(60, 0);

@@ -2,6 +2,9 @@
  * A rate with room for bursts: tokens come steadily, up to a number that may be spent at once. Spending may go below nothing; whoever did
  * waits until the bucket is even again.
  */
+/** One, but for what sums of parts lose. */
+const WHOLE = 1 - 1e-6;
+
 export class TokenBucket {
   private tokens: number;
   private sinceMs: number;
@@ -16,10 +19,10 @@ export class TokenBucket {
     this.sinceMs = nowMs;
   }
 
-  /** Whether anything may be spent. */
+  /** Whether anything may be spent: a whole token is there. */
   ready(nowMs: number): boolean {
     this.fill(nowMs);
-    return this.tokens > 0;
+    return this.tokens >= WHOLE;
   }
 
   spend(count: number, nowMs: number): void {
@@ -30,7 +33,7 @@ export class TokenBucket {
   /** Milliseconds until something may be spent; 0 is now. */
   waitMs(nowMs: number): number {
     this.fill(nowMs);
-    return this.tokens > 0 ? 0 : Math.ceil(((1 - this.tokens) / this.perSecond) * 1000);
+    return this.tokens >= WHOLE ? 0 : Math.ceil(((1 - this.tokens) / this.perSecond) * 1000);
   }
 
   /** Whether it is as if nothing had been spent lately. */
