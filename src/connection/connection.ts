@@ -11,7 +11,7 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { Fault, LARGE_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import { Fault, RUN_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
@@ -580,7 +580,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
         if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
       return;
     }
-    if (length > LARGE_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
+    if (length > RUN_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
       outbound.reference(run.shared(version5));
     else {
       const at = outbound.reserve(length);
