@@ -1,7 +1,7 @@
 /** The helpers of the copying path: pooled chunks, short copies and comparisons. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { giveChunk, LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES, takeChunk } from './chunk-pool.js';
+import { giveChunk, LARGE_CHUNK_BYTES, RUN_CHUNK_BYTES, SMALL_CHUNK_BYTES, takeChunk } from './chunk-pool.js';
 import { Random } from './random.fuzz.js';
 import { copyBytes, sameBytes } from './short-bytes.js';
 
@@ -48,13 +48,15 @@ describe('sameBytes', () => {
 });
 
 describe('the chunk pool', () => {
-  it('gives chunks of at least what is asked, of two sizes or of their own', () => {
+  it('gives chunks of at least what is asked, of three sizes or of their own', () => {
     for (const [bytes, size] of [
       [0, SMALL_CHUNK_BYTES],
       [SMALL_CHUNK_BYTES, SMALL_CHUNK_BYTES],
       [SMALL_CHUNK_BYTES + 1, LARGE_CHUNK_BYTES],
       [LARGE_CHUNK_BYTES, LARGE_CHUNK_BYTES],
-      [LARGE_CHUNK_BYTES + 1, LARGE_CHUNK_BYTES + 1],
+      [LARGE_CHUNK_BYTES + 1, RUN_CHUNK_BYTES],
+      [RUN_CHUNK_BYTES, RUN_CHUNK_BYTES],
+      [RUN_CHUNK_BYTES + 1, RUN_CHUNK_BYTES + 1],
     ] as const)
       assert.equal(takeChunk(bytes).length, size);
   });
@@ -74,6 +76,7 @@ describe('the chunk pool', () => {
     for (const [size, count] of [
       [SMALL_CHUNK_BYTES, 3000],
       [LARGE_CHUNK_BYTES, 100],
+      [RUN_CHUNK_BYTES, 100],
     ] as const) {
       const many = Array.from({ length: count }, () => takeChunk(size));
       for (const chunk of many) giveChunk(chunk);
@@ -81,8 +84,8 @@ describe('the chunk pool', () => {
       const kept = many.filter((chunk) => again.has(chunk)).length;
       assert.ok(kept > 0 && kept < count, String(kept));
     }
-    const own = takeChunk(LARGE_CHUNK_BYTES + 1);
+    const own = takeChunk(RUN_CHUNK_BYTES + 1);
     giveChunk(own);
-    assert.notEqual(takeChunk(LARGE_CHUNK_BYTES + 1), own);
+    assert.notEqual(takeChunk(RUN_CHUNK_BYTES + 1), own);
   });
 });
