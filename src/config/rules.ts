@@ -12,7 +12,8 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
   config.listeners.forEach((listener, index) => {
     const key = `listeners[${index}]`;
     checkListener(listener, key, findings);
-    if (!listener.allowAnonymous && config.users.length === 0 && config.authentication.length === 0 && !authenticated)
+    const checked = authenticated || config.dynamicSecurity.file !== undefined;
+    if (!listener.allowAnonymous && config.users.length === 0 && config.authentication.length === 0 && !checked)
       reportLockedOut(listener, key, findings);
     config.listeners.slice(0, index).forEach((other, otherIndex) => {
       if (other.name === listener.name)

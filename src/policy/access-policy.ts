@@ -16,6 +16,7 @@ import { AuthorizationChain, type Decision, type ExplainedStep } from './authori
 import { makeAuthorization } from './authorization/make.js';
 import { RoleBook } from './authorization/role-book.js';
 import type { Standing } from './authorization/who.js';
+import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
 import type { AccessOptions } from './options.js';
 import { PasswordChecker } from './passwords/password-checker.js';
 import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
@@ -43,6 +44,8 @@ const USERS = 'users';
 
 export class AccessPolicy implements Policy {
   readonly users: UserStore;
+  /** Undefined where no file is configured. */
+  readonly dynamicSecurity: DynamicSecurity | undefined;
   readonly roles = new RoleBook();
   readonly denyAction: 'ignore' | 'disconnect';
   /** Present while some rule may forbid a delivery. */
@@ -64,33 +67,54 @@ export class AccessPolicy implements Policy {
     const checker = new PasswordChecker();
     const shared = { ...dependencies, users: this.users, checker };
     const implied = options.authentication.length === 0;
-    const sources = implied
+    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
+    const { file, ...more } = options.dynamicSecurity ?? {};
+    this.dynamicSecurity =
+      file === undefined
+        ? undefined
+        : new DynamicSecurity(
+            { file, ...more },
+            {
+              log,
+              checker,
+              changed: (rights) => (rights ? this.changed() : this.authorization.changed()),
+              isLast: authorizing.length === 0,
+            },
+          );
+    const configuredSources = implied
       ? [new UsersSource(USERS, 'users', this.users, checker, true)]
       : options.authentication.map((source) => makeAuthentication(source, shared));
+    const sources =
+      this.dynamicSecurity === undefined
+        ? configuredSources
+        : [this.dynamicSecurity.authentication, ...configuredSources];
     this.usersSources = sources.filter((source): source is UsersSource => source instanceof UsersSource);
     this.stores.set(this.users.source, this.users);
     for (const { store } of this.usersSources) this.stores.set(store.source, store);
     this.authentication = new AuthenticationChain(
       sources,
       chainsOf(options, sources),
-      () => implied && this.users.size === 0,
+      () => implied && this.users.size === 0 && this.dynamicSecurity === undefined,
       log,
     );
 
     for (const role of options.roles) this.roles.setRole(role);
     for (const group of options.groups) this.roles.setGroup({ ...group, roles: group.roles.map((name) => ({ name })) });
-    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
     this.denyAction = denyAction;
-    this.allowsAll = authorizing.length === 0;
+    this.allowsAll = authorizing.length === 0 && this.dynamicSecurity === undefined;
+    const authorizingSources = authorizing.map((source) =>
+      makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
+    );
     this.authorization = new AuthorizationChain(
-      authorizing.map((source) =>
-        makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
-      ),
+      this.dynamicSecurity === undefined
+        ? authorizingSources
+        : [this.dynamicSecurity.authorization, ...authorizingSources],
       { noMatch, cacheTopicsMax, standingOf: (client) => this.standingOf(client) },
     );
-    this.authorizeUnsubscribe = authorizing.some(({ type }) => type === 'roles')
-      ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
-      : undefined;
+    this.authorizeUnsubscribe =
+      this.dynamicSecurity !== undefined || authorizing.some(({ type }) => type === 'roles')
+        ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
+        : undefined;
     this.roles.onChange(() => this.changed());
     for (const store of this.stores.values()) store.onChange(() => this.changed());
     this.changed();

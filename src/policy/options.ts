@@ -1,6 +1,7 @@
 /** What the policy is made of: the shapes of the settings. The configuration checks values and fills in defaults. */
 import type { DefaultAccess, Group, Role } from './authorization/role-book.js';
 import type { RuleInput } from './authorization/rule.js';
+import type { DynamicSecurityOptions } from './dynamic-security/options.js';
 import type { PasswordAlgorithm } from './passwords/password-hash.js';
 
 export const administrations = ['none', 'viewer', 'operator', 'admin'] as const;
@@ -193,6 +194,8 @@ export interface AccessOptions {
   readonly groups: readonly (Omit<Group, 'roles'> & { readonly roles: readonly string[] })[];
   /** By listener, the names of the sources that count there; all of them where it names none. */
   readonly listeners: readonly { readonly name: string; readonly authentication: readonly string[] }[];
+  /** Comes before the sources of both chains; without a file there is none. */
+  readonly dynamicSecurity?: Partial<DynamicSecurityOptions>;
 }
 
 /** No sources at all: everything is allowed to everybody whom the listener lets in. */

@@ -165,7 +165,8 @@ export class AuthorizationChain {
   }
 
   private settle(access: ClientAccess, { topic }: Question, bit: number, answer: Answer): Decision {
-    const permit = answer?.permit ?? this.options.noMatch === 'allow';
+    // Nobody administers the broker because nothing was said about it.
+    const permit = answer?.permit ?? (this.options.noMatch === 'allow' && !topic.startsWith('$CONTROL/'));
     if (bit !== 0) this.keep(access, topic, bit, permit);
     return permit ? 'allow' : this.deny();
   }
