@@ -64,6 +64,7 @@ import {
   NodeStream,
   securityOfSocket,
 } from '../transport/index.js';
+import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
@@ -341,6 +342,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       pressure,
       outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax, this.metrics),
       observer: this,
+      control: controlTopics(this.access),
       storage: persistent ? this.store : undefined,
     };
     const { turn } = this.context;
@@ -353,6 +355,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.context.policy.onChange?.(() => {
       for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
     });
+    this.joinDynamicSecurity();
     this.store.onHealth = (failed) => {
       if (failed === undefined) this.releasePublishers();
     };
@@ -842,6 +845,28 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+  }
+
+  private joinDynamicSecurity(): void {
+    const { dynamicSecurity } = this.access;
+    if (dynamicSecurity === undefined) return;
+    // Later, so that the answer and the acknowledgement of whoever asked for it are on their way.
+    dynamicSecurity.onRevoked = (usernames) => setImmediate(() => this.dropUsers(usernames));
+    dynamicSecurity.addressesByUser = () => {
+      const addresses = new Map<string, string[]>();
+      for (const { client, connected } of this.connections)
+        if (connected && client?.username !== undefined)
+          addresses.set(client.username, [...(addresses.get(client.username) ?? []), client.address]);
+      return addresses;
+    };
+  }
+
+  private dropUsers(usernames: ReadonlySet<string>): void {
+    for (const connection of [...this.connections]) {
+      const username = connection.client?.username;
+      if (username !== undefined && usernames.has(username))
+        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
+    }
   }
 
   /** Ends the connections that a new ban concerns. */

@@ -1,5 +1,6 @@
 export { Connection } from './connection.js';
 export type { ConnectionContext, ConnectionObserver, ListenerOptions, ProtocolOptions } from './context.js';
+export type { ControlHandler } from './control.js';
 export { OutboundTotals } from './outbound.js';
 export { type Ban, type BanKind, banKinds, checkBan, type NewBan } from './protection/ban-list.js';
 export { Protection, type ProtectionOptions } from './protection/protection.js';

@@ -16,6 +16,7 @@ import {
   ReasonCode,
   type Will,
 } from '../protocol/index.js';
+import { isControlTopic } from '../router/index.js';
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
@@ -172,6 +173,10 @@ function refuseWill(connection: Connection, will: Will): boolean {
     );
   if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
     connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
+    return true;
+  }
+  if (isControlTopic(will.topicName)) {
+    connection.refuse(ReasonCode.TopicNameInvalid, 'a will cannot administer the broker');
     return true;
   }
   if (will.qos > protocol.maximumQoS) {

@@ -63,7 +63,6 @@ export async function firstContents(password: string): Promise<Contents> {
   const contents = emptyContents();
   for (const made of [
     role('client', 'Publishes and reads all topics of applications.', allow('#', every)),
-    role('broker-admin', 'Asks the broker about itself.', allow('$CONTROL/broker/#', every)),
     role('dynsec-admin', 'Administers users, groups and roles.', allow('$CONTROL/dynamic-security/#', every)),
     role('super-admin', 'Administers everything there is below $CONTROL.', allow('$CONTROL/#', every)),
     role('sys-observe', 'Reads the topics below $SYS.', allow('$SYS/#', reading)),
