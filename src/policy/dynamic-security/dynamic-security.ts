@@ -56,7 +56,8 @@ export class DynamicSecurity {
   private changeIndex = 0;
   private readonly waiting: Job[] = [];
   private waitingBytes = 0;
-  private working: Promise<void> | undefined;
+  private busy = false;
+  private working: Promise<void> = Promise.resolve();
   private governs = true;
   private lastError: string | undefined;
 
@@ -83,9 +84,10 @@ export class DynamicSecurity {
     if (this.waiting.length >= WAITING_MAX || this.waitingBytes + payload.length > WAITING_BYTES_MAX) return false;
     this.waiting.push({ asker, payload: Buffer.from(payload) });
     this.waitingBytes += payload.length;
-    this.working ??= this.work().finally(() => {
-      this.working = undefined;
-    });
+    if (!this.busy) {
+      this.busy = true;
+      this.working = this.work();
+    }
     return true;
   }
 
@@ -118,8 +120,8 @@ export class DynamicSecurity {
     }
   }
 
+  /** What was taken is worked off, nothing more is. */
   private async close(): Promise<void> {
-    this.waiting.length = 0;
     await this.working;
   }
 
@@ -137,8 +139,11 @@ export class DynamicSecurity {
     while (this.waiting.length > 0) {
       const jobs = this.waiting.splice(0, BATCH_MAX);
       for (const { payload } of jobs) this.waitingBytes -= payload.length;
-      await this.workOff(jobs);
+      await this.workOff(jobs).catch((error: unknown) => {
+        this.dependencies.log.error('dynamicSecurity.failed', `commands failed: ${String(error)}`);
+      });
     }
+    this.busy = false; // in the same breath as the look at what waits
   }
 
   private async workOff(jobs: readonly Job[]): Promise<void> {
