@@ -100,8 +100,8 @@ export class AuthorizationChain {
 
   unsubscribe(client: Client, topicFilter: string): boolean {
     if (client.identity?.superuser === true) return true;
-    for (const { askUnsubscribe } of this.accessOf(client).bound) {
-      const answer = askUnsubscribe?.(topicFilter);
+    for (const source of this.accessOf(client).bound) {
+      const answer = source.askUnsubscribe?.(topicFilter);
       if (answer !== undefined) return answer.permit;
     }
     return true;
