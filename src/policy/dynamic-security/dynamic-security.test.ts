@@ -256,6 +256,18 @@ describe('the file of dynamic security', () => {
     await policy.close();
   });
 
+  it('holds many users, written in pieces', async () => {
+    const clients = Array.from({ length: 5000 }, (_, index) => ({ username: `ü${index}`, textname: 'n'.repeat(100) }));
+    const groups = [{ groupname: 'all', clients: clients.map(({ username }) => ({ username, priority: 2 })) }];
+    const book = await Book.open(JSON.stringify({ clients, groups }));
+    await book.ask({ command: 'createClient', username: 'last' });
+    const tree = book.tree();
+    assert.equal(tree.clients.length, 5001);
+    assert.equal((tree.groups[0]!.clients as unknown[]).length, 5000);
+    assert.deepEqual(new Set(tree.clients.map(({ username }) => username)).size, 5001);
+    await book.policy.close();
+  });
+
   it('is readable by its owner only, whatever it was before', async () => {
     const book = await Book.open();
     chmodSync(book.file, 0o644);

@@ -4,18 +4,19 @@
  * Messages of commands are worked off one after the other, those that wait together in one batch: a batch is answered on a draft, the
  * draft saved, then it takes effect, then the answers leave. So what was answered is on the disk, and nobody may what is not.
  */
+import { createHmac, randomBytes } from 'node:crypto';
 import { Fault, type Logger } from '../../base/index.js';
 import type { AuthenticationSource, Decision } from '../authentication/source.js';
 import { identityOf, next, wrongPassword } from '../authentication/source.js';
 import type { AuthorizationSource, BoundSource } from '../authorization/source.js';
 import type { PasswordChecker } from '../passwords/password-checker.js';
-import { decoyHash } from '../passwords/password-hash.js';
+import { decoyHash, type PasswordHash } from '../passwords/password-hash.js';
 import type { Client, ConnectRequest } from '../policy.js';
 import { readyStatus, type SourceStatus } from '../sources/guard.js';
 import { bindAccess, governsReceive } from './access.js';
 import { type Answered, answerCommands } from './commands.js';
 import { type Contents, Draft, emptyContents, type User } from './contents.js';
-import { describe, readContents, saveDraft, textOfContents, writeNew } from './file.js';
+import { describe, readContents, saveDraft, writeContents } from './file.js';
 import { firstPassword } from './first-start.js';
 import { firstContents } from './initial.js';
 import { DYNAMIC_SECURITY, type DynamicSecurityOptions } from './options.js';
@@ -54,6 +55,7 @@ export class DynamicSecurity {
   addressesByUser: () => ReadonlyMap<string, readonly string[]> = () => new Map();
   private contents: Contents = emptyContents();
   private changeIndex = 0;
+  private readonly decoys = new Decoys();
   private readonly waiting: Job[] = [];
   private waitingBytes = 0;
   private busy = false;
@@ -105,7 +107,7 @@ export class DynamicSecurity {
     try {
       const { password, source, shown } = await firstPassword(file, passwordFile);
       const contents = await firstContents(password);
-      await writeNew(file, textOfContents(contents));
+      await writeContents(file, contents);
       log.warning(
         'dynamicSecurity.created',
         `There was no ${file}; it was made with the user admin, whose password is ${source}.`,
@@ -129,7 +131,7 @@ export class DynamicSecurity {
     const { username, password = nothing, clientId } = request;
     if (username === undefined) return next;
     const user = this.contents.users.get(username);
-    const hash = user?.password?.hash ?? decoyOf(this.contents);
+    const hash = user?.password?.hash ?? this.decoys.of(username, this.contents);
     const right = this.dependencies.checker.check(username, password, hash);
     if (typeof right === 'boolean') return decide(user, right, clientId);
     return right.then((known) => decide(user, known, clientId));
@@ -163,6 +165,7 @@ export class DynamicSecurity {
     const saved = !draft.changed || (await this.save(draft));
     if (saved && draft.changed) {
       draft.apply();
+      this.decoys.forget();
       this.governs = governsReceive(this.contents);
       changed(draft.rightsChanged);
     }
@@ -189,10 +192,24 @@ export class DynamicSecurity {
 
 const nothing = Buffer.alloc(0);
 
-/** What an unknown user is compared with: as much work as most of the known ones are. */
-function decoyOf({ users }: Contents) {
-  for (const { password } of users.values()) if (password !== undefined) return password.hash;
-  return decoyHash;
+/**
+ * What unknown users are compared with: the work of some known one, told by a keyed digest of the name, so that the next try takes as
+ * long.
+ */
+class Decoys {
+  private readonly key = randomBytes(32);
+  private hashes: readonly PasswordHash[] | undefined;
+
+  forget(): void {
+    this.hashes = undefined;
+  }
+
+  of(username: string, { users }: Contents): PasswordHash {
+    this.hashes ??= [...users.values()].flatMap(({ password }) => (password === undefined ? [] : [password.hash]));
+    if (this.hashes.length === 0) return decoyHash;
+    const pick = createHmac('sha256', this.key).update(username).digest().readUInt32BE(0);
+    return this.hashes[pick % this.hashes.length]!;
+  }
 }
 
 function decide(user: User | undefined, right: boolean, clientId: string): Decision {

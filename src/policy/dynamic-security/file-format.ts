@@ -207,25 +207,42 @@ function parseGroup(entry: JsonObject, links: Map<string, GroupLink[]>): Group {
   return { groupname, ...describedBy(entry), roles: parseRoleLinks(entry, of) };
 }
 
-/** What would be in the file after `draft`. */
-export function formatContents(draft: Draft): string {
+/**
+ * What would be in the file after `draft`, piece by piece, so that many users need not hold anybody up: each user, group and role is a
+ * line of its own.
+ */
+export function* contentsPieces(draft: Draft): Generator<string> {
   const users = [...draft.users.values()].sort((a, b) => byName(a.username, b.username));
+  const groups = [...draft.groups.values()].sort((a, b) => byName(a.groupname, b.groupname));
+  const roles = [...draft.roles.values()].sort((a, b) => byName(a.rolename, b.rolename));
+  yield `{\n"defaultACLAccess": ${JSON.stringify(draft.defaultAccess)},\n"clients": `;
+  yield* list(users, (user) => [JSON.stringify(formatUser(user))]);
+  yield ',\n"groups": ';
   const members = membersByGroup(users);
-  const tree = {
-    defaultACLAccess: draft.defaultAccess,
-    clients: users.map(formatUser),
-    groups: [...draft.groups.values()]
-      .sort((a, b) => byName(a.groupname, b.groupname))
-      .map((group) => ({
-        groupname: group.groupname,
-        ...formatDescribed(group),
-        roles: group.roles.map(formatLink),
-        clients: (members.get(group.groupname) ?? []).map(formatLink),
-      })),
-    ...(draft.anonymousGroup === undefined ? {} : { anonymousGroup: draft.anonymousGroup }),
-    roles: [...draft.roles.values()].sort((a, b) => byName(a.rolename, b.rolename)).map(formatRole),
-  };
-  return `${JSON.stringify(tree, undefined, '\t')}\n`;
+  yield* list(groups, (group) => groupPieces(group, members.get(group.groupname) ?? []));
+  if (draft.anonymousGroup !== undefined) yield `,\n"anonymousGroup": ${JSON.stringify(draft.anonymousGroup)}`;
+  yield ',\n"roles": ';
+  yield* list(roles, (role) => [JSON.stringify(formatRole(role))]);
+  yield '\n}\n';
+}
+
+export const formatContents = (draft: Draft): string => [...contentsPieces(draft)].join('');
+
+function* list<Entry>(entries: readonly Entry[], pieces: (entry: Entry) => Iterable<string>): Generator<string> {
+  for (const [index, entry] of entries.entries()) {
+    yield index === 0 ? '[\n' : ',\n';
+    yield* pieces(entry);
+  }
+  yield entries.length === 0 ? '[]' : '\n]';
+}
+
+function* groupPieces(group: Group, members: readonly MemberLink[]): Generator<string> {
+  const { groupname, roles } = group;
+  const head = JSON.stringify({ groupname, ...formatDescribed(group), roles: roles.map(formatLink) });
+  yield `${head.slice(0, -1)},"clients":[`;
+  for (const [index, member] of members.entries())
+    yield `${index === 0 ? '' : ','}${JSON.stringify(formatLink(member))}`;
+  yield ']}';
 }
 
 interface MemberLink {

@@ -6,9 +6,11 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault } from '../../base/index.js';
 import { type Contents, Draft } from './contents.js';
-import { formatContents, parseContents } from './file-format.js';
+import { contentsPieces, parseContents } from './file-format.js';
 
 const BYTES_MAX = 256 * 1024 * 1024;
+/** Put into words and written in one go. */
+const WRITE_CHARACTERS = 256 * 1024;
 
 /**
  * Undefined when there is no such file.
@@ -34,11 +36,11 @@ function decode(bytes: Uint8Array): string {
 }
 
 /** Errors  those of `node:fs`; then the file is as it was. */
-export async function saveText(path: string, text: string): Promise<void> {
+export async function saveDraft(path: string, draft: Draft): Promise<void> {
   const beside = `${path}.new`;
   try {
     await rm(beside, { force: true });
-    await writeNew(beside, text);
+    await writeNew(beside, contentsPieces(draft));
     await rename(beside, path);
   } catch (error) {
     await rm(beside, { force: true }).catch(() => {});
@@ -48,9 +50,16 @@ export async function saveText(path: string, text: string): Promise<void> {
 }
 
 /** Errors  EEXIST when there is one already. */
-export async function writeNew(path: string, text: string): Promise<void> {
+export async function writeNew(path: string, pieces: Iterable<string>): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
+    let text = '';
+    for (const piece of pieces) {
+      text += piece;
+      if (text.length < WRITE_CHARACTERS) continue;
+      await file.writeFile(text);
+      text = '';
+    }
     await file.writeFile(text);
     await file.sync();
   } finally {
@@ -58,13 +67,9 @@ export async function writeNew(path: string, text: string): Promise<void> {
   }
 }
 
-export function saveDraft(path: string, draft: Draft): Promise<void> {
-  return saveText(path, formatContents(draft));
-}
-
-/** The contents of a new file as text. */
-export function textOfContents(contents: Contents): string {
-  return formatContents(new Draft(contents));
+/** A new file with these contents. Errors: as `writeNew`. */
+export function writeContents(path: string, contents: Contents): Promise<void> {
+  return writeNew(path, contentsPieces(new Draft(contents)));
 }
 
 /** The renamed file is found after a power cut; a system that cannot do that for folders does it by itself. */

@@ -36,6 +36,6 @@ export async function firstPassword(file: string, passwordFile: string | undefin
   const shown = `${file}.pw`;
   const password = randomPassword();
   await rm(shown, { force: true });
-  await writeNew(shown, `admin ${password}\n`);
+  await writeNew(shown, [`admin ${password}\n`]);
   return { password, source: `written in ${shown}`, shown };
 }

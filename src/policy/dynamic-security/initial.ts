@@ -10,7 +10,7 @@ import {
   type Role,
   sortAcls,
 } from './contents.js';
-import { textOfContents, writeNew } from './file.js';
+import { writeContents } from './file.js';
 import { storedPassword } from './file-format.js';
 
 const PASSWORD_LETTERS = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789';
@@ -43,7 +43,7 @@ const role = (rolename: string, textdescription: string, acls: readonly Acl[]): 
  * Errors  those of `node:fs`, EEXIST among them: what is there is never replaced.
  */
 export async function makeAdministratorFile(path: string, username: string, password: string): Promise<void> {
-  await writeNew(path, textOfContents(await administratorOnly(username, password)));
+  await writeContents(path, await administratorOnly(username, password));
 }
 
 export async function administratorOnly(username: string, password: string): Promise<Contents> {
