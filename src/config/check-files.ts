@@ -1,6 +1,7 @@
 /** Reads the files that settings name, to say before the start what would be wrong with them. */
 import { Fault, silentLogger } from '../base/index.js';
 import { ListenerTls } from '../certificates/index.js';
+import { dynamicSecurityFileProblem } from '../policy/index.js';
 import type { Problem } from './problem.js';
 import { isSecure } from './rules.js';
 import type { Config } from './schema.js';
@@ -26,5 +27,8 @@ export function checkFiles(config: Config, file: string | undefined): CheckedFil
       problems.push(problem(error.message));
     }
   });
+  const { file: users } = config.dynamicSecurity;
+  const damage = users === undefined ? undefined : dynamicSecurityFileProblem(users);
+  if (damage !== undefined) problems.push(problem(`dynamicSecurity.file: ${damage}`));
   return { problems, warnings };
 }

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { checkFiles, resolveConfig } from '../../src/config/index.js';
 import type { ConfigInput } from '../../src/index.js';
 import { createBroker } from '../../src/index.js';
 import { makeAdministratorFile } from '../../src/policy/index.js';
@@ -279,11 +280,42 @@ describe('dynamic security', () => {
     );
   });
 
+  it('is a source whose name is taken, and lets its users in where a listener names it', async () => {
+    const file = join(folder, 'named.json');
+    await makeAdministratorFile(file, 'admin', 'admin password');
+    const listeners = [
+      { name: 'a', port: 0, allowAnonymous: false, authentication: ['dynamicSecurity'] },
+      { name: 'b', port: 0, allowAnonymous: false, authentication: ['other'] },
+    ];
+    const authentication = [{ type: 'users', name: 'other' }] as const;
+    for (const [first, expected] of [
+      [listeners[0]!, ok],
+      [listeners[1]!, badLogin],
+    ] as const)
+      await withBroker(
+        {
+          dynamicSecurity: { file },
+          listeners: [first, listeners.find((listener) => listener !== first)!],
+          authentication,
+        },
+        async (scene) => assert.equal(await loginCode(scene, 'admin', 'admin password'), expected, first.name),
+      );
+    const refused = (config: ConfigInput) => () => createBroker({ config });
+    assert.throws(refused({ listeners: [listeners[0]!] }), /dynamicSecurity is the name of no source/);
+    assert.throws(
+      refused({ dynamicSecurity: { file }, authentication: [{ type: 'users', name: 'dynamicSecurity' }] }),
+      /dynamicSecurity is the name of dynamic security itself/,
+    );
+    assert.throws(refused({ dynamicSecurity: { passwordFile: 'x' } }), /passwordFile.* is given without file/);
+  });
+
   it('does not begin with a file that is damaged', async () => {
     const file = join(folder, 'damaged.json');
     writeFileSync(file, '{"clients": [');
     const broker = createBroker({ config: { listeners: [{ name: 'test', port: 0 }], dynamicSecurity: { file } } });
     await assert.rejects(broker.start(), /damaged\.json: is not valid JSON/);
+    const { problems } = checkFiles(resolveConfig({ dynamicSecurity: { file } }), undefined);
+    assert.match(problems[0]!.sentence, /dynamicSecurity\.file: .*damaged\.json: is not valid JSON/);
     assert.equal(readFileSync(file, 'utf8'), '{"clients": [');
   });
 });
