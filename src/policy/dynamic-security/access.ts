@@ -93,7 +93,11 @@ function compile(role: Role): CompiledRole {
     const verdict = { permit: acl.allow, origin: `role ${role.rolename}, ${acl.acltype} ${acl.topic}` };
     if (acl.acltype === 'subscribeLiteral') literals.subscribe.set(acl.topic, verdict);
     else if (acl.acltype === 'unsubscribeLiteral') literals.unsubscribe.set(acl.topic, verdict);
-    else entries.set(acl.acltype, [...(entries.get(acl.acltype) ?? []), compileAcl(acl, verdict)]);
+    else {
+      const list = entries.get(acl.acltype);
+      if (list === undefined) entries.set(acl.acltype, [compileAcl(acl, verdict)]);
+      else list.push(compileAcl(acl, verdict));
+    }
   }
   const compiled = { name: role.rolename, allowWildcardSubs: role.allowWildcardSubs, entries, literals };
   compiledRoles.set(role, compiled);

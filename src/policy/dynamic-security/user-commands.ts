@@ -53,7 +53,7 @@ const createClient: Handler = async (fields, { draft }) => {
     disabled: false,
     roles,
     groups: sortGroupLinks(groups),
-    // An empty password lets nobody in, rather than everybody.
+    // An empty password lets nobody in, as in Mosquitto.
     ...(password === undefined || password === '' ? {} : { password: await makePassword(password) }),
   });
   return undefined;
