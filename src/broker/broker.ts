@@ -864,7 +864,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private dropUsers(usernames: ReadonlySet<string>): void {
     for (const connection of [...this.connections]) {
       const username = connection.client?.username;
-      if (username !== undefined && usernames.has(username))
+      if (connection.connected && username !== undefined && usernames.has(username))
         connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
     }
   }

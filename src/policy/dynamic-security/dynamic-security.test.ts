@@ -17,8 +17,10 @@ import { silentLogger } from '../../base/index.js';
 import { ReasonCode } from '../../protocol/index.js';
 import { AccessPolicy } from '../access-policy.js';
 import { openAccess } from '../options.js';
+import type { PasswordChecker } from '../passwords/password-checker.js';
 import type { Client } from '../policy.js';
 import { Draft } from './contents.js';
+import { DynamicSecurity } from './dynamic-security.js';
 import { formatContents, parseContents } from './file-format.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dunlin-dynsec-'));
@@ -308,6 +310,34 @@ describe('commands of dynamic security', () => {
     assert.equal(await book.login('u', 'q'), false);
     assert.equal(await book.login('admin', 'adminpw'), true);
     await book.policy.close();
+  });
+
+  it('count for logins that are being checked', async () => {
+    const file = join(folder, 'checked.json');
+    writeFileSync(file, madeByMosquitto);
+    let answer: (right: boolean) => void = () => {};
+    const checker = {
+      check: () =>
+        new Promise<boolean>((resolve) => {
+          answer = resolve;
+        }),
+    } as unknown as PasswordChecker;
+    for (const command of [
+      { command: 'disableClient' },
+      { command: 'setClientPassword', password: 'other' },
+      { command: 'setClientId', clientid: 'other' },
+      { command: 'deleteClient' },
+    ]) {
+      writeFileSync(file, madeByMosquitto);
+      const security = new DynamicSecurity({ file }, { log: silentLogger, checker, changed: () => {}, isLast: true });
+      await security.authentication.open!();
+      const request = { ...asker, password: Buffer.from('adminpw'), allowAnonymous: false };
+      const decision = security.authentication.authenticate(request);
+      const payload = Buffer.from(JSON.stringify({ commands: [{ username: 'admin', ...command }] }));
+      await new Promise<void>((resolve) => security.take({ client: asker, reply: () => resolve() }, payload));
+      answer(true);
+      assert.notEqual((await decision).outcome, 'allow', command.command);
+    }
   });
 
   it('write passwords in the form that Mosquitto 2.0 and 2.1 read, and never in answers', async () => {

@@ -134,7 +134,11 @@ export class DynamicSecurity {
     const hash = user?.password?.hash ?? this.decoys.of(username, this.contents);
     const right = this.dependencies.checker.check(username, password, hash);
     if (typeof right === 'boolean') return decide(user, right, clientId);
-    return right.then((known) => decide(user, known, clientId));
+    return right.then((known) => {
+      // Meanwhile it may have been disabled, deleted, or given another password.
+      const now = this.contents.users.get(username);
+      return now?.password === user?.password ? decide(now, known, clientId) : wrongPassword;
+    });
   }
 
   private async work(): Promise<void> {
