@@ -142,6 +142,16 @@ export async function startRedis(password: string): Promise<Server | undefined> 
   return running(program, [...args, '--requirepass', password], {}, port, folder);
 }
 
+/** FerretDB, which speaks MongoDB's protocol, over SQLite; `.ci/run` builds it, since Debian has no MongoDB. */
+export async function startFerretdb(): Promise<Server | undefined> {
+  const program = find('ferretdb');
+  if (program === undefined) return missing('ferretdb');
+  const port = await freePort();
+  const folder = folderFor('ferretdb', {});
+  const args = ['--handler=sqlite', `--sqlite-url=file:${folder}/`, `--state-dir=${folder}`, '--telemetry=disable'];
+  return running(program, [...args, `--listen-addr=127.0.0.1:${port}`, '--debug-addr=-'], {}, port, folder);
+}
+
 export async function startPostgres(password: string): Promise<Server | undefined> {
   const initdb = find('initdb');
   if (initdb === undefined) return missing('postgresql');
