@@ -27,8 +27,6 @@ const DEFAULT_FILE = './dunlin.yaml';
 /** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
 const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
-/** Settings that `Broker.protect` takes while the broker runs. */
-const PROTECTION = /^(rates|bans|protection)(\.|$)/;
 
 interface ServeOptions {
   file: string | undefined;
@@ -260,32 +258,49 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
   const changes = diffConfig(current, next);
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
-  if (changes.some(({ key }) => PROTECTION.test(key))) {
-    const { rates, bans, protection } = next;
+  let rejected = false;
+  const protecting = changes.filter(({ apply, key }) => apply !== 'restart' && key !== 'log.level');
+  if (protecting.length > 0) {
     try {
-      broker.protect({ rates, bans, protection });
-      inForce = { ...inForce, rates, bans, protection };
+      inForce = protect(broker, current, next);
     } catch (error) {
       if (!isFault(error)) throw error;
+      rejected = true;
       logger.error('configuration.rejected', error.message);
     }
   }
-  for (const { key } of changes) {
-    if (PROTECTION.test(key)) {
-      if (inForce.protection === next.protection)
-        logger.information('configuration.applied', `${key} is as in ${options.file} now.`, { key });
-    } else if (key === 'log.level') {
-      logger.setLevel(next.log.level);
-      inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
-      logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
-    } else
+  for (const { key, apply } of changes) {
+    if (apply === 'restart')
       logger.warning(
         'configuration.needsRestart',
         `${key} changed in ${options.file}; it takes effect after a restart.`,
         { key },
       );
+    else if (key === 'log.level') {
+      logger.setLevel(next.log.level);
+      inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
+      logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
+    } else if (!rejected)
+      logger.information(
+        'configuration.applied',
+        `${key} is as in ${options.file} now${apply === 'reconnect' ? ', for clients that connect from now on' : ''}.`,
+        { key },
+      );
   }
   return inForce;
+}
+
+/** Gives the broker what it takes while it runs. Returns what is in force then. */
+function protect(broker: Broker, current: Config, next: Config): Config {
+  const { rates, bans, protection } = next;
+  const { connectTimeoutSeconds, topicCacheEntriesMax } = current.limits;
+  const limits = { ...next.limits, connectTimeoutSeconds, topicCacheEntriesMax };
+  const listeners = current.listeners.map((listener) => {
+    const { connectionsMax } = next.listeners.find(({ name }) => name === listener.name) ?? listener;
+    return { ...listener, connectionsMax };
+  });
+  broker.protect({ rates, bans, protection, limits, listeners });
+  return { ...current, rates, bans, protection, limits, listeners };
 }
 
 /** The files that the configuration names may have changed while it did not. */
