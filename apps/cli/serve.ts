@@ -27,6 +27,8 @@ const DEFAULT_FILE = './dunlin.yaml';
 /** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
 const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
+/** Codes of faults that lie in files which the configuration names. */
+const FILES_AT_FAULT = ['TLS_MATERIAL_INVALID', 'ACCESS_FILE'];
 
 interface ServeOptions {
   file: string | undefined;
@@ -52,7 +54,7 @@ export async function serve(args: string[]): Promise<number> {
     if (options.daemon) return await runInBackground(args);
     const config = effectiveConfig(options);
     if (options.testConfig) {
-      const { problems, warnings } = checkFiles(config, options.file);
+      const { problems, warnings } = await checkFiles(config, options.file);
       if (problems.length > 0) throw new Refusal(problems.map(formatProblem).join('\n'), 2);
       for (const warning of warnings) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
       process.stdout.write(`${options.file ?? 'built-in settings'}: no problems\n`);
@@ -154,7 +156,7 @@ async function run(config: Config, options: ServeOptions): Promise<number> {
   } catch (error) {
     if (!isFault(error)) throw error;
     signals.release();
-    throw new Refusal(`dunlin: ${error.message}`, error.code === 'TLS_MATERIAL_INVALID' ? 2 : 1);
+    throw new Refusal(`dunlin: ${error.message}`, FILES_AT_FAULT.includes(error.code) ? 2 : 1);
   }
   logger.information('broker.started', `Dunlin runs with ${options.file ?? 'built-in settings'}.`, {
     pid: process.pid,
