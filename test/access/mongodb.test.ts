@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { MongoClient } from 'mongodb';
 import { hashPassword } from '../../src/policy/index.js';
-import { badLogin, login, loginCode, notAuthorized, ok, serverUnavailable, sourceOf, withBroker } from './login.js';
+import {
+  badLogin,
+  login,
+  loginCode,
+  notAuthorized,
+  ok,
+  serverUnavailable,
+  sourceOf,
+  tryLogins,
+  withBroker,
+} from './login.js';
 import { type Server, startFerretdb } from './servers.js';
 
 const server: Server | undefined = await startFerretdb();
@@ -38,7 +48,7 @@ describe('MongoDB', { skip: server === undefined }, () => {
 
   it('tells users from others', async () => {
     await withBroker({ authentication: [source()] }, async (scene) => {
-      for (const [username, password, expected] of [
+      await tryLogins(scene, [
         ['ada', 'one', ok],
         ['ada', 'two', badLogin],
         ['root', 'two', ok],
@@ -48,8 +58,7 @@ describe('MongoDB', { skip: server === undefined }, () => {
         // a value stays a value
         ['{"$ne": ""}', 'one', badLogin],
         ['","username":{"$ne":""},"x":"', 'one', badLogin],
-      ] as const)
-        assert.equal(await loginCode(scene, username, password), expected, username);
+      ]);
     });
   });
 
