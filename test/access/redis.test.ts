@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createClient } from 'redis';
 import { hashPassword } from '../../src/policy/index.js';
+import type { Server } from '../support/real-server.js';
 import {
   badLogin,
   login,
@@ -14,7 +15,7 @@ import {
   tryLogins,
   withBroker,
 } from './login.js';
-import { type Server, startRedis } from './servers.js';
+import { startRedis } from './servers.js';
 
 const server: Server | undefined = await startRedis('s3cret');
 

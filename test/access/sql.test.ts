@@ -7,6 +7,7 @@ import pg from 'pg';
 import { silentLogger } from '../../src/base/index.js';
 import type { ConfigInput } from '../../src/index.js';
 import { AccessPolicy, hashPassword, openAccess } from '../../src/policy/index.js';
+import type { Server } from '../support/real-server.js';
 import {
   badLogin,
   login,
@@ -18,7 +19,7 @@ import {
   tryLogins,
   withBroker,
 } from './login.js';
-import { type Server, startMariadb, startPostgres } from './servers.js';
+import { startMariadb, startPostgres } from './servers.js';
 
 const tables = [
   'CREATE TABLE mqtt_user (username VARCHAR(100) PRIMARY KEY, password_hash VARCHAR(200), salt VARCHAR(40), is_superuser BOOLEAN DEFAULT FALSE, enabled BOOLEAN DEFAULT TRUE, roles VARCHAR(100))',
