@@ -78,7 +78,7 @@ async function runConfig([action, file, ...rest]: string[]): Promise<number> {
     return 2;
   }
   const loaded = loadConfig(file);
-  const files = loaded.config === undefined ? undefined : checkFiles(loaded.config, file);
+  const files = loaded.config === undefined ? undefined : await checkFiles(loaded.config, file);
   const problems = [...loaded.problems, ...(files?.problems ?? [])];
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
   for (const warning of files?.warnings ?? []) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);

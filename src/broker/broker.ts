@@ -4,7 +4,16 @@
 import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
+import {
+  Fault,
+  type Limits,
+  type Logger,
+  silentLogger,
+  systemClock,
+  TimerWheel,
+  Turn,
+  WheelTimer,
+} from '../base/index.js';
 import {
   type AcceptanceOptions,
   CertificateAuthority,
@@ -49,7 +58,15 @@ import {
   ReasonCode,
   topicMatches,
 } from '../protocol/index.js';
-import { DelayedMessages, GroupStore, PAUSE, Router, StoredRetained, Subscription } from '../router/index.js';
+import {
+  DelayedMessages,
+  GroupStore,
+  PAUSE,
+  Router,
+  retainedLimits,
+  StoredRetained,
+  Subscription,
+} from '../router/index.js';
 import { Pressure, type Session, SessionRegistry, SessionStore } from '../session/index.js';
 import { type DurabilityMode, realFiles, Store } from '../storage/index.js';
 import {
@@ -140,6 +157,14 @@ export interface BoundListener {
   readonly path: string | undefined;
 }
 
+/** Settings that can be changed while the broker runs. */
+export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
+  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
+  readonly limits?: Limits;
+  /** How many connections these listeners may have. */
+  readonly listeners?: readonly Pick<ListenerConfig, 'name' | 'connectionsMax'>[];
+};
+
 export interface Broker {
   readonly listeners: readonly BoundListener[];
   readonly metrics: Readonly<BrokerMetrics>;
@@ -185,8 +210,11 @@ export interface Broker {
   ban(ban: NewBan): Ban;
   /** Lifts a ban; returns whether there was one. */
   unban(kind: BanKind, value: string): boolean;
-  /** These limits on rates, connections and the rest from now on, for clients that are connected too. */
-  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void;
+  /**
+   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
+   * clients are told in CONNACK counts for connections from now on.
+   */
+  protect(settings: LiveSettings): void;
   /**
    * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
    * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first
@@ -222,7 +250,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly context: ConnectionContext;
   private readonly wheel: TimerWheel;
   private readonly connections = new Set<Connection>();
-  private readonly bound: { listener: Listener; config: ListenerConfig; tls: ListenerTls | undefined }[] = [];
+  private readonly bound: {
+    listener: Listener;
+    config: ListenerConfig;
+    tls: ListenerTls | undefined;
+    options: ListenerOptions;
+  }[] = [];
+  /** In force now: the same object is changed. */
+  private readonly limits: { -readonly [Key in keyof Limits]: Limits[Key] };
   private readonly detachers = new Set<() => void>();
   private readonly store: Store;
   private readonly sessionStore: SessionStore | undefined;
@@ -248,7 +283,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     policy: Partial<Policy>,
   ) {
     const clock = systemClock;
-    const { limits } = config;
+    const limits = { ...config.limits };
+    this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
     this.wheel = new TimerWheel(clock);
@@ -272,21 +308,23 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (persistent) {
       this.sessionStore = new SessionStore(this.store);
       this.groupStore = new GroupStore(this.store, handlingOf);
-      this.storedRetained = new StoredRetained(
-        this.store,
-        { messagesMax: limits.retainedMessagesMax, bytesMax: limits.retainedBytesMax },
-        () => clock.nowMs(),
-      );
+      this.storedRetained = new StoredRetained(this.store, retainedLimits(limits), () => clock.nowMs());
     }
     const router = new Router({
       ...(persistent ? { storedRetained: this.storedRetained!, groupStore: this.groupStore! } : {}),
       storeFailed: () => this.store.failed !== undefined,
       handlingOf,
       strategy: config.sharedSubscriptions.strategy,
-      sharedQueueMessagesMax: limits.sharedQueueMessagesMax,
       topicCacheEntriesMax: limits.topicCacheEntriesMax,
-      retainedMessagesMax: limits.retainedMessagesMax,
-      retainedBytesMax: limits.retainedBytesMax,
+      get sharedQueueMessagesMax() {
+        return limits.sharedQueueMessagesMax;
+      },
+      get retainedMessagesMax() {
+        return limits.retainedMessagesMax;
+      },
+      get retainedBytesMax() {
+        return limits.retainedBytesMax;
+      },
       clock,
       wheel: this.wheel,
       onDropped: () => this.metrics.publishDropped++,
@@ -295,7 +333,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.store,
       this.wheel,
       () => clock.nowMs(),
-      limits.delayedMessagesMax,
+      limits,
       (message) => void router.publish(message),
     );
     router.delayed = this.delayed;
@@ -332,6 +370,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       run: new PublishRun(),
       view: new PublishView(),
       limits,
+      granted: { ...limits },
       protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
       metrics: this.metrics,
       log,
@@ -388,11 +427,12 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.wheel.start();
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
-        const listener = await this.listen(config, tls).catch((error: unknown) => {
+        const options = optionsOf(config);
+        const listener = await this.listen(config, options, tls).catch((error: unknown) => {
           tls?.stop();
           throw error;
         });
-        this.bound.push({ listener, config, tls });
+        this.bound.push({ listener, config, tls, options });
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
     } catch (error) {
@@ -557,7 +597,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       name: listener.name,
       path: options.path ?? '/mqtt',
       origins: options.origins ?? [],
-      packetBytesMax: this.config.limits.packetBytesMax,
+      packetBytesMax: () => this.limits.packetBytesMax,
       log: this.log,
       onStream: (stream) => this.accept(stream, listener, count),
     });
@@ -685,21 +725,13 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
   }
 
-  private listen(config: ListenerConfig, tls: ListenerTls | undefined): Promise<Listener> {
+  private listen(config: ListenerConfig, options: ListenerOptions, tls: ListenerTls | undefined): Promise<Listener> {
     const { name, backlog, connectionsMax, proxyProtocol } = config;
     const where =
       config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
-    const options: ListenerOptions = {
-      name,
-      allowAnonymous: config.allowAnonymous,
-      connectionsMax,
-      mountPoint: config.mountPoint,
-      protocolVersions: config.protocolVersions.map((version) => versions[version]!),
-      pskIdentityAsUsername: config.tls.psk.identityAsUsername,
-    };
     const count = { connections: 0 };
     const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
-    const handshakeTimeoutMs = this.config.limits.connectTimeoutSeconds * 1000;
+    const handshakeTimeoutMs = this.limits.connectTimeoutSeconds * 1000;
     const onHandshakeFailed = () => {
       this.metrics.tlsHandshakesFailed++;
     };
@@ -711,7 +743,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         path: config.path,
         origins: config.origins,
         trustedProxies: config.trustedProxies,
-        packetBytesMax: this.config.limits.packetBytesMax,
+        packetBytesMax: () => this.limits.packetBytesMax,
         proxyProtocol,
         connectionsMax,
         handshakeTimeoutMs,
@@ -750,8 +782,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
-    const full =
-      count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
+    const full = count.connections >= listener.connectionsMax || this.connections.size >= this.limits.connectionsMax;
     const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
     if (reason !== undefined || !this.running) {
       this.metrics.connectionsRefused++;
@@ -835,8 +866,9 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
-  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void {
+  protect({ limits, listeners = [], ...changed }: LiveSettings): void {
     const { protection } = this;
+    const settings = { ...this.protecting, ...changed };
     for (const { kind, value } of this.protecting.bans)
       if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
     this.protecting = settings;
@@ -845,6 +877,24 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+    for (const { name, connectionsMax } of listeners) this.limitListener(name, connectionsMax);
+    if (limits !== undefined) this.limit(limits);
+  }
+
+  private limit(limits: Limits): void {
+    const { connectTimeoutSeconds, topicCacheEntriesMax } = this.limits;
+    Object.assign(this.limits, limits, { connectTimeoutSeconds, topicCacheEntriesMax });
+    const { context } = this;
+    context.granted = { ...this.limits };
+    context.outboundTotals.bytesMax = limits.memoryOutboundBytesMax;
+    context.pressure.holdMs = limits.slowReaderHoldMs;
+  }
+
+  private limitListener(name: string, connectionsMax: number): void {
+    const bound = this.bound.find(({ config }) => config.name === name);
+    if (bound === undefined) return;
+    bound.options.connectionsMax = connectionsMax;
+    bound.listener.limit?.(connectionsMax);
   }
 
   private joinDynamicSecurity(): void {
@@ -881,7 +931,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     return {
       name,
       allowAnonymous,
-      connectionsMax: this.config.limits.connectionsMax,
+      connectionsMax: Number.POSITIVE_INFINITY, // the limit over all listeners counts
       mountPoint: '',
       protocolVersions: [3, 4, 5],
     };
@@ -944,6 +994,17 @@ function handlingRules({ storage, durability, priorities }: Config): (topicName:
       known.set(key, handling);
     }
     return handling;
+  };
+}
+
+function optionsOf(config: ListenerConfig): ListenerOptions {
+  return {
+    name: config.name,
+    allowAnonymous: config.allowAnonymous,
+    connectionsMax: config.connectionsMax,
+    mountPoint: config.mountPoint,
+    protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+    pskIdentityAsUsername: config.tls.psk.identityAsUsername,
   };
 }
 

@@ -334,11 +334,12 @@ function connackProperties(
   assigned: boolean,
   authenticationData: Buffer | undefined,
 ): Properties {
-  const { limits, protocol } = connection.context;
+  const { granted } = connection;
+  const { protocol } = connection.context;
   const properties: Properties = {
-    receiveMaximum: limits.receiveMaximum,
-    maximumPacketSize: limits.packetBytesMax,
-    topicAliasMaximum: limits.topicAliasMaximum,
+    receiveMaximum: granted.receiveMaximum,
+    maximumPacketSize: granted.packetBytesMax,
+    topicAliasMaximum: granted.topicAliasMaximum,
   };
   if (expiryInterval !== askedExpiry) properties.sessionExpiryInterval = expiryInterval;
   if (protocol.maximumQoS < 2) properties.maximumQoS = protocol.maximumQoS;

@@ -1,6 +1,6 @@
 /** Dynamic security through a whole broker: commands over MQTT, who may send them, and what a change does to who is connected. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -314,8 +314,11 @@ describe('dynamic security', () => {
     writeFileSync(file, '{"clients": [');
     const broker = createBroker({ config: { listeners: [{ name: 'test', port: 0 }], dynamicSecurity: { file } } });
     await assert.rejects(broker.start(), /damaged\.json: is not valid JSON/);
-    const { problems } = checkFiles(resolveConfig({ dynamicSecurity: { file } }), undefined);
-    assert.match(problems[0]!.sentence, /dynamicSecurity\.file: .*damaged\.json: is not valid JSON/);
+    const problemsOf = async (path: string) =>
+      (await checkFiles(resolveConfig({ dynamicSecurity: { file: path } }), undefined)).problems;
+    assert.match((await problemsOf(file))[0]!.sentence, /damaged\.json: is not valid JSON/);
+    assert.deepEqual(await problemsOf(join(folder, 'still-to-be-made.json')), []);
+    assert.equal(existsSync(join(folder, 'still-to-be-made.json')), false);
     assert.equal(readFileSync(file, 'utf8'), '{"clients": [');
   });
 });

@@ -69,7 +69,14 @@ export class DynamicSecurity {
   ) {
     const status = (): SourceStatus => readyStatus(DYNAMIC_SECURITY, DYNAMIC_SECURITY, 0, this.lastError);
     const common = { name: DYNAMIC_SECURITY, type: DYNAMIC_SECURITY, status };
-    this.authentication = { ...common, authenticate: (request) => this.authenticate(request), open: () => this.open() };
+    this.authentication = {
+      ...common,
+      authenticate: (request) => this.authenticate(request),
+      open: () => this.open(),
+      check: async () => {
+        await readContents(options.file);
+      },
+    };
     const governed = () => this.governs;
     this.authorization = {
       ...common,

@@ -2,7 +2,6 @@
  * The file on the disk: read as a whole, and written beside itself, flushed and put in its place, so that a crash leaves the old one or
  * the new one. Only its owner may read it, as it holds what is kept of passwords.
  */
-import { readFileSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault } from '../../base/index.js';
@@ -25,16 +24,6 @@ export async function readContents(path: string): Promise<Contents | undefined> 
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new Fault('ACCESS_FILE', `${path}: ${describe(error)}`, { cause: error });
-  }
-}
-
-/** What is wrong with a file, in words; undefined when nothing is, or when it is still to be made. */
-export function dynamicSecurityFileProblem(path: string): string | undefined {
-  try {
-    parseContents(decode(readFileSync(path)));
-    return undefined;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : `${path}: ${describe(error)}`;
   }
 }
 
