@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
+import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
   type AcceptanceOptions,
   CertificateAuthority,
@@ -13,11 +14,14 @@ import {
   withAuthority,
 } from '../certificates/index.js';
 import {
+  type BridgeConfig,
+  type BridgeInput,
   type Config,
   type ConfigInput,
   isSecure,
   isWebSocket,
   type ListenerConfig,
+  resolveBridge,
   resolveConfig,
 } from '../config/index.js';
 import {
@@ -184,6 +188,16 @@ export interface Broker {
   ban(ban: NewBan): Ban;
   /** Lifts a ban; returns whether there was one. */
   unban(kind: BanKind, value: string): boolean;
+  /** The bridges to other brokers and how they are. */
+  bridges(): BridgeStatus[];
+  /** Adds a bridge. Errors: `ConfigError`, or `Fault` BRIDGE_EXISTS. */
+  addBridge(settings: BridgeInput): void;
+  /** Replaces all settings of a bridge; what waits for its remote stays. Errors: `ConfigError`, or `Fault` BRIDGE_UNKNOWN. */
+  changeBridge(name: string, settings: BridgeInput): void;
+  /** Ends a bridge and forgets what waits for its remote. Errors: `Fault` BRIDGE_UNKNOWN. */
+  removeBridge(name: string): void;
+  /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /** These limits on rates, connections and the rest from now on, for clients that are connected too. */
   protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void;
   /**
@@ -230,6 +244,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly delayed: DelayedMessages;
   private readonly protection: Protection;
   private readonly overload: Overload;
+  private readonly bridging: Bridges;
   private authority: CertificateAuthority | undefined;
   private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
@@ -343,6 +358,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       observer: this,
       storage: persistent ? this.store : undefined,
     };
+    this.bridging = new Bridges(this.context, log);
     const { turn } = this.context;
     turn.beforeFlush = () => this.store.commit();
     this.store.onOperation = () => turn.schedule();
@@ -383,6 +399,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
       this.overload.start();
       this.wheel.start();
+      this.bridging.start(this.config.bridges);
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
         const listener = await this.listen(config, tls).catch((error: unknown) => {
@@ -421,14 +438,17 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
+    this.bridging.stop();
     this.authority?.stop();
     this.authority = undefined;
     this.delayed.stop();
     this.overload.stop();
     clearTimeout(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
-    while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (this.connections.size + this.bridging.open > 0 && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
+    this.bridging.destroy();
     await Promise.all(listeners);
     await this.access.close();
     this.wheel.stop();
@@ -458,6 +478,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       connection.awaitsStorage = false;
       connection.proceed();
     }
+    this.bridging.releasePublishers();
   }
 
   delayedMessages(): DelayedInfo[] {
@@ -832,6 +853,30 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
+  bridges(): BridgeStatus[] {
+    return this.bridging.list();
+  }
+
+  addBridge(settings: BridgeInput): void {
+    this.bridging.add(this.resolvedBridge(settings));
+  }
+
+  changeBridge(name: string, settings: BridgeInput): void {
+    this.bridging.change(name, this.resolvedBridge({ name, ...settings }));
+  }
+
+  removeBridge(name: string): void {
+    this.bridging.remove(name);
+  }
+
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] } {
+    return this.bridging.replace(bridges);
+  }
+
+  private resolvedBridge(settings: BridgeInput): BridgeConfig {
+    return resolveBridge(settings, this.config.storage.mode);
+  }
+
   protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void {
     const { protection } = this;
     for (const { kind, value } of this.protecting.bans)
@@ -897,10 +942,12 @@ class BrokerNode implements Broker, ConnectionObserver {
     );
     const timer = new WheelTimer(() => {
       this.sys!.update(clock.nowMs());
+      this.bridging.show();
       this.wheel.arm(timer, intervalSeconds * 1000);
     });
     this.sysTimer = timer;
     this.sys.update(clock.nowMs());
+    this.bridging.show();
     this.wheel.arm(timer, intervalSeconds * 1000);
   }
 }
