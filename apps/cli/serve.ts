@@ -29,6 +29,7 @@ const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
 /** Settings that `Broker.protect` takes while the broker runs. */
 const PROTECTION = /^(rates|bans|protection)(\.|$)/;
+const BRIDGES = 'bridges';
 
 interface ServeOptions {
   file: string | undefined;
@@ -270,7 +271,12 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
       logger.error('configuration.rejected', error.message);
     }
   }
+  if (changes.some(({ key }) => key === BRIDGES)) {
+    replaceBridges(broker, next.bridges, logger);
+    inForce = { ...inForce, bridges: next.bridges };
+  }
   for (const { key } of changes) {
+    if (key === BRIDGES) continue;
     if (PROTECTION.test(key)) {
       if (inForce.protection === next.protection)
         logger.information('configuration.applied', `${key} is as in ${options.file} now.`, { key });
@@ -286,6 +292,18 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
       );
   }
   return inForce;
+}
+
+/** Only bridges that differ are touched. */
+function replaceBridges(broker: Broker, bridges: Config['bridges'], logger: AdjustableLogger): void {
+  const { added, changed, removed } = broker.replaceBridges(bridges);
+  const say = (names: string[], what: string) => {
+    for (const name of names)
+      logger.information('configuration.applied', `Bridge ${JSON.stringify(name)} ${what}.`, { key: BRIDGES });
+  };
+  say(added, 'was added');
+  say(changed, 'connects anew with its changed settings');
+  say(removed, 'was removed');
 }
 
 /** The files that the configuration names may have changed while it did not. */

@@ -83,6 +83,8 @@ export interface BridgeTerms {
   /** The remote that a session was last served with, by the client identifier of the session. */
   readonly lastRemoteOf: (localClientId: string) => string | undefined;
   readonly noteRemote: (localClientId: string, remote: string) => void;
+  /** Called with every change of state of a connection. */
+  readonly changed: () => void;
 }
 
 export class Bridge {
@@ -116,7 +118,10 @@ export class Bridge {
         given: [...terms.given, ...incoming.filter((row) => !mine.includes(row)).map(remoteFilter)],
         will: index === 0 ? this.will() : undefined,
         lastRemote: terms.lastRemoteOf(local),
-        changed: () => this.announceLocally(),
+        changed: () => {
+          this.announceLocally();
+          terms.changed();
+        },
         connected: (line, uplink, known) => this.onConnected(line, uplink, known),
       });
     });

@@ -29,6 +29,8 @@ export class Bridges {
   constructor(
     private readonly context: ConnectionContext,
     private readonly log: Logger,
+    /** Told of every change of state of a bridge. */
+    private readonly changed: (status: () => BridgeStatus) => void = () => {},
   ) {
     this.timer = new WheelTimer(() => this.measure());
   }
@@ -157,12 +159,13 @@ export class Bridges {
   }
 
   private begin(options: BridgeOptions, given: readonly string[]): void {
-    const bridge = new Bridge(options, {
+    const bridge: Bridge = new Bridge(options, {
       context: this.context,
       log: this.log,
       given,
       lastRemoteOf: (id) => this.kept.get(id)?.remote || undefined,
       noteRemote: (id, remote) => this.keep(id, { bridge: options.name, remote }),
+      changed: () => this.changed(() => bridge.status()),
     });
     this.bridges.set(options.name, bridge);
     for (const { local } of clientIdsOf(options)) {

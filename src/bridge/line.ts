@@ -281,7 +281,9 @@ export class Line implements OutgoingLane {
     this.session = session;
     this.uplink = uplink;
     this.lastError = '';
-    this.become(LineState.Connected);
+    this.state = LineState.Connected;
+    this.sinceMs = context.nowMs();
+    this.terms.changed(this);
     this.terms.log.information('bridge.connected', 'The bridge is connected.', {
       bridge: options.name,
       remote: this.remote,
@@ -340,7 +342,6 @@ export class Line implements OutgoingLane {
     const moving = this.movingTo;
     if (moving !== undefined) {
       this.movingTo = undefined;
-      this.terms.changed(this);
       return this.serve(moving, 0);
     }
     if (uplink.draining && options.start === 'lazy' && uplink.reason === IDLE) {

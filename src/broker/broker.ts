@@ -358,7 +358,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       observer: this,
       storage: persistent ? this.store : undefined,
     };
-    this.bridging = new Bridges(this.context, log);
+    this.bridging = new Bridges(this.context, log, (bridge) => {
+      if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
+    });
     const { turn } = this.context;
     turn.beforeFlush = () => this.store.commit();
     this.store.onOperation = () => turn.schedule();

@@ -1,5 +1,5 @@
 /** What more than one setting of bridges decides. */
-import { ruleProblem } from '../bridge/index.js';
+import { clientIdsOf, ruleProblem } from '../bridge/index.js';
 import type { BridgeConfig } from './bridge-schema.js';
 import type { Config } from './schema.js';
 import type { Findings } from './validate.js';
@@ -10,12 +10,16 @@ export function checkBridges({ bridges, storage }: Pick<Config, 'bridges' | 'sto
   bridges.forEach((bridge, index) => {
     const key = `bridges[${index}]`;
     const first = names.get(bridge.name);
-    if (first !== undefined) findings.reportAt(`${key}.name`, `is already the name of bridges[${first}]`);
+    if (first !== undefined) {
+      findings.reportAt(`${key}.name`, `is already the name of bridges[${first}]`);
+      return;
+    }
     names.set(bridge.name, index);
-    const other = ids.get(bridge.localClientId);
-    if (other !== undefined)
-      findings.reportAt(`${key}.localClientId`, `${bridge.localClientId} is already that of bridge ${other}`);
-    ids.set(bridge.localClientId, bridge.name);
+    for (const { local } of clientIdsOf(bridge)) {
+      const other = ids.get(local);
+      if (other !== undefined) findings.reportAt(`${key}.localClientId`, `${local} is already that of bridge ${other}`);
+      ids.set(local, bridge.name);
+    }
     checkBridge(bridge, storage.mode, key, findings);
   });
 }

@@ -1,5 +1,6 @@
 /** Reads the files that settings name, to say before the start what would be wrong with them. */
 import { Fault, silentLogger } from '../base/index.js';
+import { bridgeTls } from '../bridge/index.js';
 import { ListenerTls } from '../certificates/index.js';
 import type { Problem } from './problem.js';
 import { isSecure } from './rules.js';
@@ -21,6 +22,14 @@ export function checkFiles(config: Config, file: string | undefined): CheckedFil
     try {
       const tls = new ListenerTls({ name, settings, where: `listeners[${index}].tls`, log: silentLogger });
       warnings.push(...tls.warnings.map(problem));
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      problems.push(problem(error.message));
+    }
+  });
+  config.bridges.forEach(({ tls }, index) => {
+    try {
+      bridgeTls(tls, `bridges[${index}].tls`);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       problems.push(problem(error.message));
