@@ -14,6 +14,7 @@ import {
   Turn,
   WheelTimer,
 } from '../base/index.js';
+import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
   type AcceptanceOptions,
   CertificateAuthority,
@@ -22,11 +23,14 @@ import {
   withAuthority,
 } from '../certificates/index.js';
 import {
+  type BridgeConfig,
+  type BridgeInput,
   type Config,
   type ConfigInput,
   isSecure,
   isWebSocket,
   type ListenerConfig,
+  resolveBridge,
   resolveConfig,
 } from '../config/index.js';
 import {
@@ -210,6 +214,16 @@ export interface Broker {
   ban(ban: NewBan): Ban;
   /** Lifts a ban; returns whether there was one. */
   unban(kind: BanKind, value: string): boolean;
+  /** The bridges to other brokers and how they are. */
+  bridges(): BridgeStatus[];
+  /** Adds a bridge. Errors: `ConfigError`, or `Fault` BRIDGE_EXISTS. */
+  addBridge(settings: BridgeInput): void;
+  /** Replaces all settings of a bridge; what waits for its remote stays. Errors: `ConfigError`, or `Fault` BRIDGE_UNKNOWN. */
+  changeBridge(name: string, settings: BridgeInput): void;
+  /** Ends a bridge and forgets what waits for its remote. Errors: `Fault` BRIDGE_UNKNOWN. */
+  removeBridge(name: string): void;
+  /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /**
    * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
    * clients are told in CONNACK counts for connections from now on.
@@ -266,6 +280,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly delayed: DelayedMessages;
   private readonly protection: Protection;
   private readonly overload: Overload;
+  private readonly bridging: Bridges;
   private authority: CertificateAuthority | undefined;
   private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
@@ -384,6 +399,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       control: controlTopics(this.access),
       storage: persistent ? this.store : undefined,
     };
+    this.bridging = new Bridges(this.context, log, (bridge) => {
+      if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
+    });
     const { turn } = this.context;
     turn.beforeFlush = () => this.store.commit();
     this.store.onOperation = () => turn.schedule();
@@ -425,6 +443,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
       this.overload.start();
       this.wheel.start();
+      this.bridging.start(this.config.bridges);
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
         const options = optionsOf(config);
@@ -464,14 +483,17 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
+    this.bridging.stop();
     this.authority?.stop();
     this.authority = undefined;
     this.delayed.stop();
     this.overload.stop();
     clearTimeout(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
-    while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (this.connections.size + this.bridging.open > 0 && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
+    this.bridging.destroy();
     await Promise.all(listeners);
     await this.access.close();
     this.wheel.stop();
@@ -501,6 +523,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       connection.awaitsStorage = false;
       connection.proceed();
     }
+    this.bridging.releasePublishers();
   }
 
   delayedMessages(): DelayedInfo[] {
@@ -866,6 +889,30 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
+  bridges(): BridgeStatus[] {
+    return this.bridging.list();
+  }
+
+  addBridge(settings: BridgeInput): void {
+    this.bridging.add(this.resolvedBridge(settings));
+  }
+
+  changeBridge(name: string, settings: BridgeInput): void {
+    this.bridging.change(name, this.resolvedBridge({ name, ...settings }));
+  }
+
+  removeBridge(name: string): void {
+    this.bridging.remove(name);
+  }
+
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] } {
+    return this.bridging.replace(bridges);
+  }
+
+  private resolvedBridge(settings: BridgeInput): BridgeConfig {
+    return resolveBridge(settings, this.config.storage.mode);
+  }
+
   protect({ limits, listeners = [], ...changed }: LiveSettings): void {
     const { protection } = this;
     const settings = { ...this.protecting, ...changed };
@@ -972,10 +1019,12 @@ class BrokerNode implements Broker, ConnectionObserver {
     );
     const timer = new WheelTimer(() => {
       this.sys!.update(clock.nowMs());
+      this.bridging.show();
       this.wheel.arm(timer, intervalSeconds * 1000);
     });
     this.sysTimer = timer;
     this.sys.update(clock.nowMs());
+    this.bridging.show();
     this.wheel.arm(timer, intervalSeconds * 1000);
   }
 }

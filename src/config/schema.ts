@@ -10,6 +10,7 @@ import { durabilityModes } from '../storage/index.js';
 import { authentication, authorization, groups, listenerAuthentication, roles, userFields } from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { authoritySettings } from './authority-schema.js';
+import { bridgeSettings } from './bridge-schema.js';
 import { dynamicSecuritySettings } from './dynamic-security-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
@@ -378,6 +379,12 @@ export const schema = group({
       }),
     }),
     dynamicSecurity: dynamicSecuritySettings,
+    bridges: list({
+      sentence: 'Connections to other brokers; see docs/bridges.md.',
+      apply: 'live',
+      default: [],
+      item: bridgeSettings,
+    }),
     certificateAuthority: authoritySettings,
     limits,
     sharedSubscriptions: group({

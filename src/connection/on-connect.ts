@@ -66,6 +66,8 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
       'MQTT-3.1.3-8',
       `CONNECT Client Identifier is longer than ${limits.clientIdBytesMax} bytes`,
     );
+  if (context.sessions.reserved.has(packet.clientId))
+    return connection.refuse(ReasonCode.ClientIdentifierNotValid, 'this client identifier is that of a bridge');
   const will = packet.will;
   if (will !== undefined && refuseWill(connection, will)) return;
 

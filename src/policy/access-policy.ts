@@ -3,7 +3,7 @@
  * use and that may be changed while the broker runs.
  *
  * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
- * is in. Publishing below `$SYS` is for the broker alone.
+ * is in. Publishing below `$SYS` is for the broker alone, but for the topic where a bridge says that it is connected.
  */
 import { Fault, type Logger } from '../base/index.js';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
@@ -163,7 +163,7 @@ export class AccessPolicy implements Policy {
     qos: QoS = 0,
     retain = false,
   ): PubackReasonCode | Promise<PubackReasonCode> {
-    if (isOfBroker(topicName)) return ReasonCode.NotAuthorized;
+    if (isOfBroker(topicName)) return isStateOf(client, topicName) ? ReasonCode.Success : ReasonCode.NotAuthorized;
     if (this.allowsAll) return ReasonCode.Success;
     const decision = this.authorization.publish(client, topicName, qos, retain);
     return typeof decision === 'string' ? publishAnswers[decision] : decision.then((known) => publishAnswers[known]);
@@ -202,7 +202,9 @@ export class AccessPolicy implements Policy {
       steps: [{ source, type: source, answer: decision, origin }],
     });
     if (question.action === 'publish' && isOfBroker(question.topic))
-      return answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
+      return isStateOf(client, question.topic)
+        ? answer('allow', 'broker', 'a bridge says whether it is connected')
+        : answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
     if (this.allowsAll) return answer('allow', 'broker', 'no source of authorization is configured');
     if (client.identity?.superuser) return answer('allow', 'identity', 'a superuser');
     return this.authorization.explain(client, question);
@@ -237,6 +239,10 @@ const publishAnswers = { allow: ReasonCode.Success, ...refusals } as const;
 
 // 0x24 is `$`: one look at the first unit settles nearly all
 const isOfBroker = (topicName: string) => topicName.charCodeAt(0) === 0x24 && topicName.startsWith('$SYS/');
+
+/** Where a bridge that connects to this broker says whether it does, as Mosquitto's bridges and ours do by default. */
+const isStateOf = ({ clientId }: Pick<Client, 'clientId'>, topicName: string) =>
+  topicName === `$SYS/broker/connection/${clientId}/state`;
 
 /** By listener, the sources it names, in the order in which it names them. */
 function chainsOf(
