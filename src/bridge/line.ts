@@ -238,7 +238,6 @@ export class Line implements OutgoingLane {
       tls: bridgeTls(options.tls, `bridge ${options.name}: tls`),
       timeoutMs: context.limits.connectTimeoutSeconds * 1000,
       will,
-      userProperties: undefined,
     };
     const address = addressOf(remote);
     if (!asBridge || this.plain.has(address)) return openRemote({ ...terms, asBridge: false }, signal);
