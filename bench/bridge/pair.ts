@@ -36,13 +36,17 @@ export class Pair {
     if (farToo) await this.startFar();
     const port = await findFreePort();
     const folder = join(this.folder, 'near');
-    this.near = await startProcess(this.options.kind, { core: undefined }, port, (own) => this.command(port, own, true, folder));
+    this.near = await startProcess(this.options.kind, { core: undefined }, port, (own) =>
+      this.command(port, own, true, folder),
+    );
   }
 
   async startFar(): Promise<void> {
     const port = this.farPort;
     const folder = join(this.folder, 'far');
-    this.far = await startProcess(this.options.kind, { core: undefined }, port, (own) => this.command(port, own, false, folder));
+    this.far = await startProcess(this.options.kind, { core: undefined }, port, (own) =>
+      this.command(port, own, false, folder),
+    );
   }
 
   async stop(): Promise<void> {
