@@ -190,7 +190,13 @@ export class Line implements OutgoingLane {
   private openSession(link: Link & HeldPublisher, receiveMaximum: number) {
     const { options, context, figures, localClientId } = this.terms;
     const former = context.sessions.get(localClientId);
-    former?.use({ limits: context.limits, metrics: figures.beside(context.metrics) });
+    // A remote that was away for long is no slow consumer.
+    const own = {
+      limits: context.limits,
+      metrics: figures.beside(context.metrics),
+      slowConsumerSeconds: () => 0,
+    };
+    former?.use(own);
     const opened = context.sessions.open(
       localClientId,
       options.localCleanSession,
@@ -199,8 +205,7 @@ export class Line implements OutgoingLane {
       link,
       receiveMaximum,
     );
-    if (opened.session !== former)
-      opened.session.use({ limits: context.limits, metrics: figures.beside(context.metrics) });
+    if (opened.session !== former) opened.session.use(own);
     return opened;
   }
 
@@ -238,7 +243,6 @@ export class Line implements OutgoingLane {
       tls: bridgeTls(options.tls, `bridge ${options.name}: tls`),
       timeoutMs: context.limits.connectTimeoutSeconds * 1000,
       will,
-      userProperties: undefined,
     };
     const address = addressOf(remote);
     if (!asBridge || this.plain.has(address)) return openRemote({ ...terms, asBridge: false }, signal);
@@ -273,9 +277,9 @@ export class Line implements OutgoingLane {
     const aliases = Math.min(options.topicAliasMaximum, connack.properties?.topicAliasMaximum ?? 0);
     if (version === 5 && aliases > 0) uplink.aliases = new AliasesToClient(aliases);
     const { session } = this.openSession(uplink, receiveMaximum);
-    // Another remote has another half of the session, and 3.1 does not say whether it has one.
+    // Another remote has another half of the session; 3.1 does not say whether it has one, and is taken at its word.
     const sameRemote = this.lastRemote === undefined || this.lastRemote === this.remote;
-    const present = version === 3 ? !options.cleanSession : connack.sessionPresent;
+    const present = version === 3 ? !options.cleanSession && this.lastRemote !== undefined : connack.sessionPresent;
     const known = present && sameRemote;
     this.lastRemote = this.remote;
     this.session = session;

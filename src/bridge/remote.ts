@@ -5,7 +5,6 @@ import {
   type ConnackPacket,
   type ConnectPacket,
   PacketType,
-  type Properties,
   type ProtocolVersion,
   ReasonCode,
   reasonCodeOf,
@@ -41,8 +40,6 @@ export interface DialTerms {
   readonly tls: ConnectionOptions | undefined;
   readonly timeoutMs: number;
   readonly will: ConnectPacket['will'];
-  /** Names of user properties and their values for CONNECT, 5.0 only. */
-  readonly userProperties: Properties['userProperties'];
 }
 
 /** Errors: `RemoteFailure` with a sentence for people. An aborted `signal` ends the attempt. */
@@ -71,7 +68,7 @@ export async function openRemote(terms: DialTerms, signal: AbortSignal): Promise
   }
 }
 
-function connectPacket({ options, clientId, asBridge, will, userProperties }: DialTerms, version: ProtocolVersion) {
+function connectPacket({ options, clientId, asBridge, will }: DialTerms, version: ProtocolVersion) {
   const packet: ConnectPacket = {
     type: PacketType.Connect,
     protocolVersion: version,
@@ -89,7 +86,6 @@ function connectPacket({ options, clientId, asBridge, will, userProperties }: Di
     receiveMaximum: options.receiveMaximum,
     maximumPacketSize: options.packetBytesMax,
     ...(options.topicAliasMaximum > 0 ? { topicAliasMaximum: options.topicAliasMaximum } : {}),
-    ...(userProperties === undefined ? {} : { userProperties }),
   };
   return packet;
 }

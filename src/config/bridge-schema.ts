@@ -425,12 +425,6 @@ export const bridgeSettings = group({
       maximum: 1000,
       default: 10,
     }),
-    compression: choice({
-      sentence: 'Whether the connection is compressed where the remote is a Dunlin that offers it (5.0 only).',
-      apply: 'reconnect',
-      choices: ['off', 'on'],
-      default: 'off',
-    }),
   },
 });
 

@@ -64,11 +64,6 @@ describe('settings of bridges', () => {
       '{ name: a, remotes: [{ host: h }], durability: sync }',
       /storage\.mode is memory/,
     ],
-    [
-      'compression without 5.0',
-      '{ name: a, remotes: [{ host: h }], protocolVersion: 3.1.1, compression: "on" }',
-      /MQTT 5\.0 only/,
-    ],
   ];
   for (const [what, bridge, sentence] of wrong)
     it(`refuse ${what}, naming it with its line`, () => {

@@ -113,7 +113,7 @@ export class Session implements Subscriber {
   ) {}
 
   /** Limits and counters of its own from now on, instead of those that all sessions share. */
-  use(own: Pick<SessionContext, 'limits' | 'metrics'>): void {
+  use(own: Pick<SessionContext, 'limits' | 'metrics' | 'slowConsumerSeconds'>): void {
     this.context = { ...this.context, ...own };
   }
 
