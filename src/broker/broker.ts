@@ -4,7 +4,16 @@
 import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Fault, type Logger, silentLogger, systemClock, TimerWheel, Turn, WheelTimer } from '../base/index.js';
+import {
+  Fault,
+  type Logger,
+  LogLevel,
+  silentLogger,
+  systemClock,
+  TimerWheel,
+  Turn,
+  WheelTimer,
+} from '../base/index.js';
 import {
   type AcceptanceOptions,
   CertificateAuthority,
@@ -67,6 +76,7 @@ import {
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
+import { dumpTree } from './tree-dump.js';
 
 export interface BrokerOptions {
   /** Settings as in the configuration file; what is left out has its default. */
@@ -192,6 +202,10 @@ export interface Broker {
    * thing that is wrong; a listener with such files keeps what it had, the others have what is new.
    */
   reloadCertificates(): void;
+  /** Resolves when everything that is kept so far is on the disk; at once where nothing is kept. Errors: what the disk says. */
+  save(): Promise<void>;
+  /** Hands a line for each subscription and each retained message to `write`, as they are at this time. */
+  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void>;
 }
 
 /** How often storage is rid of what has expired, and how soon again when there was much. */
@@ -475,6 +489,18 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.delayed.cancel(id);
   }
 
+  save(): Promise<void> {
+    if (!this.store.persistent) return Promise.resolve();
+    this.store.commit();
+    return new Promise((resolve, reject) =>
+      this.store.whenSynced(this.store.sequence, (error) => (error === undefined ? resolve() : reject(error))),
+    );
+  }
+
+  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void> {
+    return dumpTree(this.context.router, this.context.sessions, write);
+  }
+
   status(): BrokerStatus {
     const { router, sessions } = this.context;
     const persistent = this.store.persistent;
@@ -585,7 +611,10 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   disconnected(connection: Connection, reasonCode: number): void {
-    this.log.information('client.disconnected', connection.endedBecause, connection.description);
+    this.log.information('client.disconnected', connection.endedBecause, {
+      ...connection.description,
+      reasonCode: reasonCode >= 0 ? reasonCode : undefined,
+    });
     if (!this.events.has('clientDisconnected')) return;
     const known = reasonCode >= 0;
     this.events.emit('clientDisconnected', {
@@ -596,10 +625,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   subscribed(connection: Connection, topicFilter: string, qos: QoS): void {
+    if (/^(begun|all)$/.test(this.config.log.subscriptions))
+      this.log.information('client.subscribed', 'subscribed', { ...connection.description, topicFilter, qos });
     if (this.events.has('subscribed')) this.events.emit('subscribed', { client: connection.client!, topicFilter, qos });
   }
 
   unsubscribed(connection: Connection, topicFilter: string): void {
+    if (/^(ended|all)$/.test(this.config.log.subscriptions))
+      this.log.information('client.unsubscribed', 'unsubscribed', { ...connection.description, topicFilter });
     if (this.events.has('unsubscribed')) this.events.emit('unsubscribed', { client: connection.client!, topicFilter });
   }
 
@@ -767,6 +800,13 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.connections.add(connection);
     this.metrics.connections = this.connections.size;
     this.metrics.connectionsTotal++;
+    // Mosquitto tells of every connection; elsewhere a client is enough.
+    const tells = this.config.log.format === 'mosquitto';
+    if (tells || this.log.level >= LogLevel.debug)
+      (tells ? this.log.information : this.log.debug)('connection.opened', 'connection opened', {
+        ...connection.description,
+        localPort: stream.peer.localPort,
+      });
     connection.start();
   }
 

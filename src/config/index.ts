@@ -9,6 +9,10 @@ export {
   type ResolveOptions,
   resolveConfig,
 } from './load.js';
+export { isMosquittoConf, type LoadedFile, loadConfigFile, resolveMosquitto } from './load-file.js';
+export { convertMosquitto } from './mosquitto/convert.js';
+export { formatDirectives } from './mosquitto/directives.js';
+export { type MappedMosquitto, mapMosquittoFile, mapMosquittoText } from './mosquitto/map.js';
 export { ConfigError, formatProblem, type Problem } from './problem.js';
 export { formatReference } from './reference.js';
 export { isSecure, isWebSocket } from './rules.js';

@@ -4,12 +4,22 @@
  * From this follow the `Config` type, validation, defaults and docs/configuration.md. Adding a setting is adding it here
  * and running `npm run reference`.
  */
-import { defaultLimits, type Limits, LogLevel, type LogLevelName, queueOverflowPolicies } from '../base/index.js';
+import { defaultLimits, type Limits, queueOverflowPolicies } from '../base/index.js';
 import { isValidTopicFilter } from '../protocol/index.js';
 import { durabilityModes } from '../storage/index.js';
-import { authentication, authorization, groups, listenerAuthentication, roles, userFields } from './access-schema.js';
+import {
+  authentication,
+  authorization,
+  groups,
+  listenerAuthentication,
+  listenerAuthorization,
+  roles,
+  userFields,
+} from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { authoritySettings } from './authority-schema.js';
+import { listenerClientFields, listenerPlaceFields } from './listener-schema.js';
+import { logSettings, processSettings } from './log-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
@@ -70,10 +80,11 @@ const listener = group({
       default: '',
     }),
     path: text({
-      sentence: 'URL path of WebSocket connections; others are answered with 404. Only with protocols `ws` and `wss`.',
+      sentence:
+        'URL path of WebSocket connections; others are answered with 404. `*` is every path. Only with protocols `ws` and `wss`.',
       apply: 'restart',
-      allowed: 'URL path that begins with `/`, without `?`, `#` and spaces',
-      check: (value) => /^\/[^?#\s]{0,255}$/.test(value) && printable(value),
+      allowed: 'URL path that begins with `/`, without `?`, `#` and spaces, or `*`',
+      check: (value) => value === '*' || (/^\/[^?#\s]{0,255}$/.test(value) && printable(value)),
       default: '/mqtt',
     }),
     origins: list({
@@ -134,8 +145,11 @@ const listener = group({
       maximum: 65535,
       default: 511,
     }),
+    ...listenerPlaceFields,
+    ...listenerClientFields,
     tls: tlsSettings,
     authentication: listenerAuthentication,
+    authorization: listenerAuthorization,
   },
 });
 
@@ -178,7 +192,14 @@ type NumericLimit = { [Key in keyof Limits]: Limits[Key] extends number ? Key : 
 const limits = group({
   sentence: 'What bounds clients and memory.',
   fields: {
-    packetBytesMax: inUnit('packetBytesMax', 'bytes', 'Largest packet taken from a client.', 128, 268_435_460),
+    packetBytesMax: inUnit('packetBytesMax', 'bytes', 'Largest packet taken from a client.', 20, 268_435_460),
+    payloadBytesMax: inUnit(
+      'payloadBytesMax',
+      'bytes',
+      'Largest payload of a message; a larger one is acknowledged as an error and goes nowhere; 0 is no limit.',
+      0,
+      268_435_455,
+    ),
     queueMessagesMax: count('queueMessagesMax', 'Messages waiting in one session.', 1, 100_000_000),
     queueBytesMax: inUnit('queueBytesMax', 'bytes', 'Bytes of messages waiting in one session.', 1024, most),
     queueOverflow: choice({
@@ -199,6 +220,13 @@ const limits = group({
       1,
       65535,
     ),
+    inflightBytesMax: inUnit(
+      'inflightBytesMax',
+      'bytes',
+      'Bytes of QoS 1 and 2 messages on their way to one client at one time, of which one may always be larger; 0 is no limit.',
+      0,
+      most,
+    ),
     receiveMaximum: count(
       'receiveMaximum',
       'QoS 1 and 2 messages that one client may have on their way to the broker.',
@@ -217,6 +245,12 @@ const limits = group({
     clientIdBytesMax: inUnit('clientIdBytesMax', 'bytes', 'Longest client identifier.', 23, 65535),
     subscriptionsPerClientMax: count('subscriptionsPerClientMax', 'Subscriptions of one client.', 1, 10_000_000),
     connectionsMax: count('connectionsMax', 'Connections of all listeners at one time.', 1, 10_000_000),
+    sessionsMax: count(
+      'sessionsMax',
+      'Sessions, with and without a connection; clients that would begin another are refused; 0 is no limit.',
+      0,
+      1_000_000_000,
+    ),
     sessionExpirySecondsMax: inUnit(
       'sessionExpirySecondsMax',
       'seconds',
@@ -434,6 +468,29 @@ export const schema = group({
           apply: 'restart',
           default: true,
         }),
+        clientIdPrefixes: list({
+          sentence: 'What client identifiers have to begin with, one of these; empty: anything.',
+          apply: 'restart',
+          default: [],
+          item: text({
+            sentence: 'A beginning.',
+            apply: 'restart',
+            allowed: 'text of 1 to 256 bytes without control characters',
+            check: (value) => value !== '' && bytesOf(value) <= 256 && printable(value),
+          }),
+        }),
+        refuseLongKeepAlive: boolean({
+          sentence:
+            'Whether 3.1 and 3.1.1 clients with a longer keep alive than `limits.keepAliveSecondsMax` are refused, since they cannot be told another.',
+          apply: 'restart',
+          default: false,
+        }),
+        upgradeQoS: boolean({
+          sentence:
+            'Whether messages are delivered with the QoS of the subscription even where they were published with a lower one. The specification forbids it.',
+          apply: 'restart',
+          default: false,
+        }),
         maximumQoS: integer({
           sentence: 'Highest QoS that clients may publish with.',
           apply: 'restart',
@@ -443,23 +500,8 @@ export const schema = group({
         }),
       },
     }),
-    log: group({
-      sentence: 'What the broker writes to standard output.',
-      fields: {
-        level: choice({
-          sentence: 'Most talkative level that is written.',
-          apply: 'live',
-          choices: Object.keys(LogLevel) as LogLevelName[],
-          default: 'information',
-        }),
-        format: choice({
-          sentence: 'Lines for people or JSON; `auto` is `pretty` on a terminal and `json` otherwise.',
-          apply: 'restart',
-          choices: ['auto', 'pretty', 'json'],
-          default: 'auto',
-        }),
-      },
-    }),
+    log: logSettings,
+    process: processSettings,
   },
 });
 

@@ -305,6 +305,9 @@ function open(
     ...connection.description,
     version: connection.version,
     sessionPresent,
+    cleanStart: packet.cleanStart,
+    keepAlive: packet.keepAlive,
+    username: client.username,
   });
   context.observer.connected(connection);
   if (session.owner !== '') connection.gate();

@@ -1,0 +1,64 @@
+/**
+ * From a mosquitto.conf to settings of this broker: `input` is what a YAML file or a program would give.
+ *
+ * Returns  problems and warnings with file and line; a problem means that `input` is not to be used.
+ */
+import type { Problem } from '../problem.js';
+import { type ConfigInput, schema } from '../schema.js';
+import { Draft } from './draft.js';
+import { mapAccess } from './map-access.js';
+import { mapBridges } from './map-bridges.js';
+import { mapGlobal, mapLog, mapStorage } from './map-limits.js';
+import { mapListeners } from './map-listeners.js';
+import { mapTls } from './map-tls.js';
+import { type Part, readMosquittoFiles, readMosquittoText } from './read-lines.js';
+import { Remarks } from './remarks.js';
+import { sortLines } from './sections.js';
+
+export interface MappedMosquitto {
+  readonly input: ConfigInput;
+  readonly draft: Draft;
+  /** The file opens no listener, so there is one on the loopback address. */
+  readonly localOnly: boolean;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+export function mapMosquittoFile(file: string): MappedMosquitto {
+  const remarks = new Remarks();
+  return mapParts(readMosquittoFiles(file, remarks), file, remarks);
+}
+
+/** Text instead of a file; `file` is what messages name. */
+export function mapMosquittoText(text: string, file: string): MappedMosquitto {
+  const remarks = new Remarks();
+  return mapParts(readMosquittoText(text, remarks, file), file, remarks);
+}
+
+function mapParts(parts: readonly Part[], file: string, remarks: Remarks): MappedMosquitto {
+  const draft = new Draft();
+  const sections = sortLines(parts, remarks);
+  const { global, bridges } = sections;
+  mapGlobal(global, draft, remarks);
+  mapStorage(global, draft, remarks);
+  mapLog(global, draft, remarks);
+  const listeners = mapListeners(sections, draft, remarks);
+  for (const listener of listeners) mapTls(listener, draft, remarks);
+  mapAccess(sections, listeners, file, draft, remarks);
+  mapBridges(bridges, draft, remarks);
+  for (const [name, line] of [
+    ['bridges', bridges[0]?.begin],
+    ['dynamicSecurity', draft.originOf('dynamicSecurity.file')],
+  ] as const)
+    if (line !== undefined && !Object.hasOwn(schema.fields, name)) {
+      remarks.problem(line, `needs ${name}, which this version does not have`);
+      delete draft.root[name];
+    }
+  return {
+    input: draft.root as ConfigInput,
+    draft,
+    localOnly: listeners.some((listener) => listener.localOnly),
+    problems: remarks.problems,
+    warnings: remarks.warnings,
+  };
+}
