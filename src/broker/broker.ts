@@ -74,6 +74,8 @@ import {
   securityOfSocket,
 } from '../transport/index.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
+import { fileAt } from './http-folder.js';
+import { listenOnceMore, placesOf } from './listener-hosts.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
 import { dumpTree } from './tree-dump.js';
@@ -334,6 +336,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         store: this.sessionStore,
         slowConsumerSeconds: () => this.protecting.protection.slowConsumers.seconds,
         onSlowConsumer: (session) => this.slowConsumer(session),
+        upgradeQoS: config.protocol.upgradeQoS,
       },
       (values) => this.publishWill(values),
     );
@@ -399,11 +402,15 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.wheel.start();
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
-        const listener = await this.listen(config, tls).catch((error: unknown) => {
+        try {
+          for (const place of placesOf(config)) {
+            const listener = await listenOnceMore(place, (where) => this.listen(where, tls));
+            this.bound.push({ listener, config, tls });
+          }
+        } catch (error) {
           tls?.stop();
           throw error;
-        });
-        this.bound.push({ listener, config, tls });
+        }
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
     } catch (error) {
@@ -716,9 +723,11 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private listen(config: ListenerConfig, tls: ListenerTls | undefined): Promise<Listener> {
-    const { name, backlog, connectionsMax, proxyProtocol } = config;
+    const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
     const where =
-      config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
+      config.unixPath === undefined
+        ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
+        : { unixPath: config.unixPath };
     const options: ListenerOptions = {
       name,
       allowAnonymous: config.allowAnonymous,
@@ -726,6 +735,12 @@ class BrokerNode implements Broker, ConnectionObserver {
       mountPoint: config.mountPoint,
       protocolVersions: config.protocolVersions.map((version) => versions[version]!),
       pskIdentityAsUsername: config.tls.psk.identityAsUsername,
+      ...own(config, 'maximumQoS'),
+      ...own(config, 'topicAliasMaximum'),
+      ...own(config, 'topicAliasMaximumToClients'),
+      emptyClientIds: config.emptyClientIds,
+      clientIdPrefix: config.clientIdPrefix,
+      usernameAsClientId: config.usernameAsClientId,
     };
     const count = { connections: 0 };
     const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
@@ -743,11 +758,13 @@ class BrokerNode implements Broker, ConnectionObserver {
         trustedProxies: config.trustedProxies,
         packetBytesMax: this.config.limits.packetBytesMax,
         proxyProtocol,
+        proxyTls,
         connectionsMax,
         handshakeTimeoutMs,
         log: this.log,
         onStream,
-        documentAt: (path) => this.documentAt(path),
+        documentAt: (path) =>
+          this.documentAt(path) ?? (httpFolder === undefined ? undefined : fileAt(httpFolder, path)),
         ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
       });
     if (tls !== undefined)
@@ -757,6 +774,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         backlog,
         connectionsMax,
         proxyProtocol,
+        proxyTls,
         handshakeTimeoutMs,
         tls,
         log: this.log,
@@ -773,7 +791,7 @@ class BrokerNode implements Broker, ConnectionObserver {
           : (stream) =>
               acceptProxied(
                 stream,
-                { name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.log },
+                { name, accept: proxyProtocol, requireTls: proxyTls, timeoutMs: handshakeTimeoutMs, log: this.log },
                 onStream,
               ),
     });
@@ -960,6 +978,15 @@ function handlingRules({ storage, durability, priorities }: Config): (topicName:
     }
     return handling;
   };
+}
+
+/** A setting that a listener may have of its own, where it has. */
+function own<Key extends 'maximumQoS' | 'topicAliasMaximum' | 'topicAliasMaximumToClients'>(
+  config: ListenerConfig,
+  key: Key,
+): Partial<Record<Key, number>> {
+  const value = config[key];
+  return value === undefined ? {} : ({ [key]: value } as Record<Key, number>);
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {

@@ -72,7 +72,7 @@ export class AccessPolicy implements Policy {
     for (const { store } of this.usersSources) this.stores.set(store.source, store);
     this.authentication = new AuthenticationChain(
       sources,
-      chainsOf(options, sources),
+      chainsOf<AuthenticationSource>(options, 'authentication', sources),
       () => implied && this.users.size === 0,
       log,
     );
@@ -82,12 +82,15 @@ export class AccessPolicy implements Policy {
     const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
     this.denyAction = denyAction;
     this.allowsAll = authorizing.length === 0;
-    this.authorization = new AuthorizationChain(
-      authorizing.map((source) =>
-        makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
-      ),
-      { noMatch, cacheTopicsMax, standingOf: (client) => this.standingOf(client) },
+    const rights = authorizing.map((source) =>
+      makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
     );
+    this.authorization = new AuthorizationChain(rights, {
+      noMatch,
+      cacheTopicsMax,
+      standingOf: (client) => this.standingOf(client),
+      byListener: chainsOf(options, 'authorization', rights),
+    });
     this.authorizeUnsubscribe = authorizing.some(({ type }) => type === 'roles')
       ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
       : undefined;
@@ -201,19 +204,22 @@ const publishAnswers = { allow: ReasonCode.Success, ...refusals } as const;
 const isOfBroker = (topicName: string) => topicName.charCodeAt(0) === 0x24 && topicName.startsWith('$SYS/');
 
 /** By listener, the sources it names, in the order in which it names them. */
-function chainsOf(
+function chainsOf<Source extends { readonly name: string }>(
   { listeners }: AccessOptions,
-  sources: readonly AuthenticationSource[],
-): Map<string, readonly AuthenticationSource[]> {
-  const chains = new Map<string, readonly AuthenticationSource[]>();
-  for (const { name, authentication } of listeners) {
-    if (authentication.length === 0) continue;
-    const named = authentication.map((wanted) => {
+  kind: 'authentication' | 'authorization',
+  sources: readonly Source[],
+): Map<string, readonly Source[]> {
+  const chains = new Map<string, readonly Source[]>();
+  for (const listener of listeners) {
+    const names = listener[kind] ?? [];
+    if (names.length === 0) continue;
+    const named = names.map((wanted) => {
       const found = sources.find((source) => source.name === wanted);
-      if (found === undefined) throw new Error(`listener ${name} names ${JSON.stringify(wanted)}, which is no source`);
+      if (found === undefined)
+        throw new Error(`listener ${listener.name} names ${JSON.stringify(wanted)}, which is no source`);
       return found;
     });
-    chains.set(name, named);
+    chains.set(listener.name, named);
   }
   return chains;
 }

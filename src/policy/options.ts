@@ -192,7 +192,11 @@ export interface AccessOptions {
   readonly roles: readonly Role[];
   readonly groups: readonly (Omit<Group, 'roles'> & { readonly roles: readonly string[] })[];
   /** By listener, the names of the sources that count there; all of them where it names none. */
-  readonly listeners: readonly { readonly name: string; readonly authentication: readonly string[] }[];
+  readonly listeners: readonly {
+    readonly name: string;
+    readonly authentication: readonly string[];
+    readonly authorization?: readonly string[];
+  }[];
 }
 
 /** No sources at all: everything is allowed to everybody whom the listener lets in. */

@@ -31,6 +31,8 @@ interface FromPlugins {
   readonly dynamicSecurity: boolean;
 }
 
+/** How lists of sources name dynamic security, which is there without being defined among them. */
+const DYNAMIC: Source = { type: 'dynamicSecurity', name: 'dynamicSecurity' };
 const EVERYONE: Source = { type: 'clientId', name: 'everyone', admit: ['/[^]*/'] };
 const EVERYTHING: Source = {
   type: 'rules',
@@ -61,8 +63,10 @@ export function mapAccess(
     known.authentication.clear();
   if (chains.every(({ authorization: [only, ...more] }) => only === EVERYTHING.name && more.length === 0))
     known.authorization.clear();
-  const authentication = [...known.authentication.values()];
-  const authorization = [...known.authorization.values()];
+  const defined = (sources: ReadonlyMap<string, Source>) =>
+    [...sources.values()].filter((source) => source !== DYNAMIC);
+  const authentication = defined(known.authentication);
+  const authorization = defined(known.authorization);
   if (authentication.length > 0) draft.set('authentication', authentication, undefined);
   if (authorization.length > 0) draft.set('authorization.sources', authorization, undefined);
   for (const { listener, ...chain } of chains) {
@@ -106,7 +110,7 @@ function authenticationOf(
     return source.name;
   };
   const byCertificate = block.flag('require_certificate') === true;
-  const names: string[] = [];
+  const names: string[] = plugins.dynamicSecurity ? [add(DYNAMIC)] : [];
   if (byCertificate && block.flag('use_identity_as_username') === true)
     return [add({ type: 'certificate', name: 'common-name' })];
   if (byCertificate && block.flag('use_subject_as_username') === true)
@@ -115,21 +119,25 @@ function authenticationOf(
   for (const { value } of files) names.push(add(fileSource('passwordFile', 'passwords', value, authentication)));
   if (names.length > 0) return names;
   const anonymous = block.flag('listener_allow_anonymous') ?? security.flag('allow_anonymous') ?? localOnly;
-  if (anonymous && !plugins.dynamicSecurity) return [add(EVERYONE)];
+  if (anonymous) return [add(EVERYONE)];
   return [add({ type: 'users', name: 'users' })];
 }
 
 function authorizationOf(security: Block, plugins: FromPlugins, { authorization }: Sources): string[] {
   const files = [security.line('acl_file'), ...plugins.aclFiles].filter((line) => line !== undefined);
+  const dynamic = plugins.dynamicSecurity ? [DYNAMIC.name] : [];
+  if (plugins.dynamicSecurity) authorization.set(DYNAMIC.name, DYNAMIC);
+  if (files.length === 0 && plugins.dynamicSecurity) return dynamic;
   if (files.length === 0) {
     authorization.set(EVERYTHING.name, EVERYTHING);
     return [EVERYTHING.name];
   }
-  return files.map(({ value }) => {
+  const lists = files.map(({ value }) => {
     const source = fileSource('mosquittoAclFile', 'acl', value, authorization);
     authorization.set(source.name, source);
     return source.name;
   });
+  return [...dynamic, ...lists];
 }
 
 /** One source for each file, whoever asks for it. */
@@ -190,11 +198,7 @@ function mapPlugins({ plugins }: Sections, draft: Draft, remarks: Remarks): Mapp
   for (const { plugin } of dynamic.slice(1))
     remarks.problem(plugin.line, 'dynamic security is there once, for the whole broker');
   const initial = dynamic[0]?.plugin.options.get('password_init_file');
-  if (initial !== undefined)
-    remarks.warn(
-      initial,
-      'has no effect here: the first password of the administrator is set with dunlin ctrl dynsec init',
-    );
+  draft.set('dynamicSecurity.passwordFile', initial?.value, initial);
   return mapped;
 }
 

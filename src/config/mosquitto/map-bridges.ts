@@ -6,9 +6,7 @@ import type { Draft } from './draft.js';
 import type { Line, Remarks } from './remarks.js';
 import type { Block } from './sections.js';
 
-const PACKET_BYTES_MOST = 268_435_455;
-
-export function mapBridges(bridges: readonly Block[], draft: Draft, remarks: Remarks): void {
+export function mapBridges(bridges: readonly Block[], global: Block, draft: Draft, remarks: Remarks): void {
   const names = new Map<string, Line>();
   bridges.forEach((block, index) => {
     const begin = block.begin!;
@@ -17,7 +15,20 @@ export function mapBridges(bridges: readonly Block[], draft: Draft, remarks: Rem
       remarks.problem(begin, `${quoted(begin.value)} is the name of the connection on line ${before.line} already`);
     names.set(begin.value, begin);
     mapBridge(block, begin, `bridges[${index}]`, draft, remarks);
+    mapQueue(global, `bridges[${index}].queue`, draft);
   });
+}
+
+/** What waits for a remote is bounded as what waits for clients, where the file says so. */
+function mapQueue(global: Block, path: string, draft: Draft): void {
+  const limits = draft.root.limits as Record<string, unknown>;
+  const set = (key: string, name: string, value: unknown) => {
+    if (global.line(name) !== undefined) draft.set(`${path}.${key}`, value, global.line(name));
+  };
+  set('messagesMax', 'max_queued_messages', limits.queueMessagesMax);
+  set('bytesMax', 'max_queued_bytes', limits.queueBytesMax);
+  set('qos0', 'queue_qos0_messages', limits.queueQos0);
+  draft.set(`${path}.overflow`, 'dropNewest', undefined);
 }
 
 function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remarks: Remarks): void {
@@ -53,14 +64,13 @@ function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remark
   );
   set('tryPrivate', 'try_private', block.flag('try_private'));
   set('start', 'start_type', block.choice('start_type', ['automatic', 'lazy', 'once']));
-  set('idleSeconds', 'idle_timeout', block.integer('idle_timeout', 1, 2_147_483));
-  set('threshold', 'threshold', block.integer('threshold', 1, 1_000_000_000));
+  set('lazy.idleSeconds', 'idle_timeout', block.integer('idle_timeout', 1, 86_400));
+  set('lazy.threshold', 'threshold', block.integer('threshold', 1, 100_000_000));
   mapReconnect(block.line('restart_timeout'), path, draft, remarks);
   set('notifications.enabled', 'notifications', block.flag('notifications'));
   set('notifications.localOnly', 'notifications_local_only', block.flag('notifications_local_only'));
   set('notifications.topic', 'notification_topic', block.text('notification_topic'));
-  const packetBytes = block.integer('bridge_max_packet_size', 0, PACKET_BYTES_MOST);
-  if (packetBytes !== 0) set('packetBytesMax', 'bridge_max_packet_size', packetBytes);
+  set('topicAliasMaximum', 'bridge_max_topic_alias', block.integer('bridge_max_topic_alias', 0, 65_535));
   set('receiveMaximum', 'bridge_receive_maximum', block.integer('bridge_receive_maximum', 1, 65_535));
   set(
     'sessionExpirySeconds',
@@ -83,30 +93,27 @@ function either(block: Block, names: readonly string[], remarks: Remarks): Line 
 function remotesOf(block: Block, remarks: Remarks): { host: string; port: number }[] | undefined {
   const line = either(block, ['address', 'addresses'], remarks);
   if (line === undefined) return undefined;
-  const usual = secureOf(block) ? 8883 : 1883;
   return line.value
     .split(/\s+/)
-    .map((text) => remoteOf(text, usual, line, remarks))
+    .map((text) => remoteOf(text, line, remarks))
     .filter((remote) => remote !== undefined);
 }
 
 /** `host`, `host:port`, `[IPv6]:port`, or an IPv6 address whose port follows its last colon. */
-function remoteOf(
-  text: string,
-  usual: number,
-  line: Line,
-  remarks: Remarks,
-): { host: string; port: number } | undefined {
+function remoteOf(text: string, line: Line, remarks: Remarks): { host: string; port: number } | undefined {
   const [, host = text, port] = /^(.*[^:]):(\d{1,5})$/.exec(text) ?? [];
   const plain = host.replace(/^\[(.*)\]$/, '$1');
-  const number = port === undefined ? usual : Number(port);
+  const number = port === undefined ? 1883 : Number(port);
   if (isHost(plain) && number >= 1 && number <= 65_535) return { host: plain, port: number };
   remarks.problem(line, `found ${quoted(text)}, allowed is a host name or address, and a port behind a colon`);
   return undefined;
 }
 
 function mapReconnect(line: Line | undefined, path: string, draft: Draft, remarks: Remarks): void {
-  if (line === undefined) return;
+  if (line === undefined) {
+    draft.set(`${path}.reconnect`, { minimumSeconds: 5, maximumSeconds: 30 }, undefined);
+    return;
+  }
   const numbers = line.value.split(/\s+/);
   const [base = 0, cap = base] = numbers.map(Number);
   if (
@@ -176,7 +183,6 @@ const secure = [
   'bridge_psk',
   'bridge_identity',
 ];
-const secureOf = (block: Block) => secure.some((name) => block.line(name) !== undefined);
 
 function mapBridgeTls(block: Block, path: string, draft: Draft, remarks: Remarks): void {
   const set = (key: string, name: string, value: unknown) => draft.set(`${path}.tls.${key}`, value, block.line(name));
@@ -218,8 +224,8 @@ function mapBridgeTls(block: Block, path: string, draft: Draft, remarks: Remarks
   }
   draft.set(`${path}.tls.enabled`, true, identity ?? authorities[0] ?? block.line('bridge_tls_use_os_certs'));
   if (identity !== undefined && key !== undefined) {
-    draft.set(`${path}.tls.pskIdentity`, identity.value, identity);
-    draft.set(`${path}.tls.pskKey`, key.value, key);
+    draft.set(`${path}.tls.psk.identity`, identity.value, identity);
+    draft.set(`${path}.tls.psk.key`, key.value, key);
   }
   if (authorities.length > 0)
     draft.set(
@@ -236,6 +242,7 @@ function mapBridgeTls(block: Block, path: string, draft: Draft, remarks: Remarks
   if (alpn !== undefined) set('alpn', 'bridge_alpn', [alpn]);
   const version = block.choice('bridge_tls_version', ['tlsv1.3', 'tlsv1.2']);
   if (version !== undefined) set('versionMin', 'bridge_tls_version', version === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2');
-  set('ciphers', 'bridge_ciphers', block.text('bridge_ciphers'));
-  set('cipherSuites', 'bridge_ciphers_tls1.3', block.text('bridge_ciphers_tls1.3'));
+  const suites = block.line('bridge_ciphers_tls1.3');
+  const ciphers = [suites, block.line('bridge_ciphers')].filter((line) => line !== undefined);
+  if (ciphers.length > 0) draft.set(`${path}.tls.ciphers`, ciphers.map(({ value }) => value).join(':'), ciphers[0]);
 }

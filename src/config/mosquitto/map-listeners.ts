@@ -49,7 +49,6 @@ export function mapListeners(sections: Sections, draft: Draft, remarks: Remarks)
   const names = new Set<string>();
   const mapped: MappedListener[] = [];
   for (const { source, place } of sources) {
-    if (place === undefined) continue;
     const listener = mapListener(source, place, mapped.length, names, draft, remarks);
     if (listener !== undefined)
       mapped.push({ ...listener, source, security: perListener ? source.security : security, localOnly });
@@ -65,20 +64,21 @@ function makesListener({ security }: ListenerBlock): boolean {
   );
 }
 
-function placeOf(line: Line, remarks: Remarks): Place | undefined {
+/** A place in any case: what else is wrong with the listener is to be said too. */
+function placeOf(line: Line, remarks: Remarks): Place {
   const [, port = '', where] = /^(\S+)(?:\s+(.+))?$/.exec(line.value)!;
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
     remarks.problem(line, `found ${quoted(port)}, allowed is a port from 0 to 65535`);
-    return undefined;
+    return { port: 1883, host: undefined, unixPath: undefined, line };
   }
   if (Number(port) === 0) {
     if (where !== undefined) return { port: 0, host: undefined, unixPath: where, line };
     remarks.problem(line, 'port 0 needs the path of a Unix socket behind it');
-    return undefined;
+    return { port: 1883, host: undefined, unixPath: undefined, line };
   }
   if (where !== undefined && !isHost(where)) {
     remarks.problem(line, `found ${quoted(where)}, allowed is an IP address or a host name`);
-    return undefined;
+    return { port: Number(port), host: undefined, unixPath: undefined, line };
   }
   return { port: Number(port), host: where, unixPath: undefined, line };
 }
@@ -91,9 +91,9 @@ function mapListener(
   draft: Draft,
   remarks: Remarks,
 ): Pick<MappedListener, 'path' | 'name' | 'secure'> | undefined {
-  const protocol = block.choice('protocol', ['mqtt', 'websockets', 'http_api', 'mqttsn']) ?? 'mqtt';
+  const protocol = block.choice('protocol', ['mqtt', 'websockets', 'http_api']) ?? 'mqtt';
   const protocolLine = block.line('protocol');
-  if (protocol === 'http_api' || protocol === 'mqttsn') {
+  if (protocol === 'http_api') {
     remarks.warn(protocolLine!, `a listener with ${protocol} is not opened: this broker has none`);
     return undefined;
   }

@@ -45,7 +45,7 @@ function mapParts(parts: readonly Part[], file: string, remarks: Remarks): Mappe
   const listeners = mapListeners(sections, draft, remarks);
   for (const listener of listeners) mapTls(listener, draft, remarks);
   mapAccess(sections, listeners, file, draft, remarks);
-  mapBridges(bridges, draft, remarks);
+  mapBridges(bridges, global, draft, remarks);
   for (const [name, line] of [
     ['bridges', bridges[0]?.begin],
     ['dynamicSecurity', draft.originOf('dynamicSecurity.file')],
@@ -58,7 +58,15 @@ function mapParts(parts: readonly Part[], file: string, remarks: Remarks): Mappe
     input: draft.root as ConfigInput,
     draft,
     localOnly: listeners.some((listener) => listener.localOnly),
-    problems: remarks.problems,
-    warnings: remarks.warnings,
+    problems: inOrder(remarks.problems, parts),
+    warnings: inOrder(remarks.warnings, parts),
   };
+}
+
+/** In the order of the files, and of the lines in them; what concerns no line comes first. */
+function inOrder(problems: readonly Problem[], parts: readonly Part[]): Problem[] {
+  const files = [...new Set(parts.flatMap(({ lines }) => lines.map(({ file }) => file)))];
+  const place = ({ file, position }: Problem) =>
+    position === undefined ? -1 : files.indexOf(file ?? '') * 10_000_000 + position.line;
+  return [...problems].sort((a, b) => place(a) - place(b));
 }
