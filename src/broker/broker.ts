@@ -937,9 +937,16 @@ class BrokerNode implements Broker, ConnectionObserver {
       () => {
         let storedMessages = router.retained.size;
         let storedBytes = router.retained.bytes;
+        let inflightMessages = 0;
+        let outgoingMessages = 0;
+        let outgoingBytes = this.context.outboundTotals.bytes;
         for (const session of sessions.values()) {
           storedMessages += session.queuedMessages + session.inflightMessages;
           storedBytes += session.queuedBytes;
+          inflightMessages += session.inflightMessages;
+          if (!session.online) continue;
+          outgoingMessages += session.queuedMessages;
+          outgoingBytes += session.queuedBytes;
         }
         return {
           version,
@@ -949,6 +956,9 @@ class BrokerNode implements Broker, ConnectionObserver {
           storedMessages,
           storedBytes,
           heapBytes: process.memoryUsage().heapUsed,
+          inflightMessages,
+          outgoingMessages,
+          outgoingBytes,
         };
       },
       (topicName, payload) => router.publishLocal({ topicName, payload, retain: true }),

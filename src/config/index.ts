@@ -11,7 +11,7 @@ export {
 } from './load.js';
 export { isMosquittoConf, type LoadedFile, loadConfigFile, resolveMosquitto } from './load-file.js';
 export { convertMosquitto } from './mosquitto/convert.js';
-export { formatDirectives } from './mosquitto/directives.js';
+export { formatMosquittoGuide } from './mosquitto/guide.js';
 export { type MappedMosquitto, mapMosquittoFile, mapMosquittoText } from './mosquitto/map.js';
 export { ConfigError, formatProblem, type Problem } from './problem.js';
 export { formatReference } from './reference.js';

@@ -49,11 +49,12 @@ function mapParts(parts: readonly Part[], file: string, remarks: Remarks): Mappe
   for (const [name, line] of [
     ['bridges', bridges[0]?.begin],
     ['dynamicSecurity', draft.originOf('dynamicSecurity.file')],
-  ] as const)
-    if (line !== undefined && !Object.hasOwn(schema.fields, name)) {
-      remarks.problem(line, `needs ${name}, which this version does not have`);
-      delete draft.root[name];
-    }
+  ] as const) {
+    draft.mapped[name] = draft.root[name];
+    if (line === undefined || Object.hasOwn(schema.fields, name)) continue;
+    remarks.problem(line, `needs ${name}, which this version does not have`);
+    delete draft.root[name];
+  }
   return {
     input: draft.root as ConfigInput,
     draft,

@@ -1,13 +1,14 @@
 /** Goal: a mosquitto.conf is read and mapped as Mosquitto means it, and what cannot be is named with file and line. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { isMosquittoConf, resolveMosquitto } from '../load-file.js';
 import { formatProblem } from '../problem.js';
 import type { Config } from '../schema.js';
 import { directives } from './directives.js';
+import { formatMosquittoGuide } from './guide.js';
 import { mapMosquittoFile, mapMosquittoText } from './map.js';
 import { inOrderOfMosquitto } from './read-lines.js';
 
@@ -266,7 +267,151 @@ describe('who may connect', () => {
   });
 });
 
+describe('bridges', () => {
+  const bridgesOf = (text: string) => {
+    const { draft, problems } = mapMosquittoText(text, 'm.conf');
+    const wrong = problems.map(formatProblem).filter((line) => !line.includes('needs bridges, which this version'));
+    return { problems: wrong, bridges: draft.mapped.bridges as Record<string, unknown>[] };
+  };
+
+  it('are mapped with all that stands below connection', () => {
+    const { bridges, problems } = bridgesOf(
+      [
+        'connection office',
+        'addresses one.example two.example:1884 2001:db8::1:1885',
+        'round_robin true',
+        'bridge_protocol_version mqttv50',
+        'remote_clientid edge',
+        'local_clientid local.edge',
+        'remote_username joe',
+        'remote_password secret word',
+        'keepalive_interval 30',
+        'cleansession true',
+        'local_cleansession false',
+        'try_private false',
+        'start_type lazy',
+        'idle_timeout 20',
+        'threshold 5',
+        'restart_timeout 2 40',
+        'notifications true',
+        'notifications_local_only true',
+        'notification_topic bridge/state',
+        'bridge_receive_maximum 7',
+        'bridge_session_expiry_interval 100',
+        'bridge_max_topic_alias 4',
+        'bridge_outgoing_retain false',
+        'bridge_bind_address 127.0.0.1',
+        'topic sensor/# out 1 local/ remote/office1/',
+        'topic "" both 2 one two',
+        'topic "a b/#"',
+        'bridge_cafile ca.crt',
+        'bridge_certfile c.crt',
+        'bridge_keyfile c.key',
+        'bridge_insecure true',
+        'bridge_alpn mqtt',
+        'bridge_tls_version tlsv1.3',
+        'bridge_ciphers_tls1.3 A',
+        'bridge_ciphers B',
+      ].join('\n'),
+    );
+    assert.deepEqual(problems, []);
+    assert.deepEqual(JSON.parse(JSON.stringify(bridges)), [
+      {
+        name: 'office',
+        remotes: [
+          { host: 'one.example', port: 1883 },
+          { host: 'two.example', port: 1884 },
+          { host: '2001:db8::1', port: 1885 },
+        ],
+        strategy: 'roundRobin',
+        protocolVersion: '5.0',
+        clientId: 'edge',
+        localClientId: 'local.edge',
+        username: 'joe',
+        password: 'secret word',
+        keepAliveSeconds: 30,
+        cleanSession: true,
+        localCleanSession: false,
+        tryPrivate: false,
+        start: 'lazy',
+        lazy: { idleSeconds: 20, threshold: 5 },
+        reconnect: { minimumSeconds: 2, maximumSeconds: 40 },
+        notifications: { enabled: true, localOnly: true, topic: 'bridge/state' },
+        topicAliasMaximum: 4,
+        receiveMaximum: 7,
+        sessionExpirySeconds: 100,
+        outgoingRetain: false,
+        bindAddress: '127.0.0.1',
+        topics: [
+          { topic: 'sensor/#', direction: 'out', qos: 1, localPrefix: 'local/', remotePrefix: 'remote/office1/' },
+          { topic: '', direction: 'both', qos: 2, localPrefix: 'one', remotePrefix: 'two' },
+          { topic: 'a b/#', direction: 'out', qos: 0, localPrefix: '', remotePrefix: '' },
+        ],
+        tls: {
+          enabled: true,
+          ca: ['ca.crt'],
+          certificate: 'c.crt',
+          key: 'c.key',
+          verifyHostname: false,
+          alpn: ['mqtt'],
+          versionMin: 'TLSv1.3',
+          ciphers: 'A:B',
+        },
+        queue: { overflow: 'dropNewest' },
+      },
+    ]);
+  });
+
+  it('have the defaults of Mosquitto', () => {
+    const { bridges } = bridgesOf(
+      'max_queued_messages 50\nconnection c\naddress h\ntopic #\nbridge_identity i\nbridge_psk 00ff\n',
+    );
+    const { protocolVersion, cleanSession, reconnect, clientId, queue, tls } = bridges[0]!;
+    assert.equal(protocolVersion, '3.1.1');
+    assert.equal(cleanSession, false);
+    assert.deepEqual(reconnect, { minimumSeconds: 5, maximumSeconds: 30 });
+    assert.equal(clientId, `${hostname()}.c`);
+    assert.deepEqual(queue, { messagesMax: 50, overflow: 'dropNewest' });
+    assert.deepEqual(tls, { enabled: true, psk: { identity: 'i', key: '00ff' } });
+  });
+
+  it('name what is wrong', () => {
+    const lines =
+      'connection c\ntopic "" out 0 a\ntopic a sideways\ntopic a out 3\ntopic "a\nrestart_timeout 9 3\nbridge_identity x\nremote_password p\nconnection c\naddress h:0\ntopic a\n';
+    const { problems } = bridgesOf(lines);
+    assert.deepEqual(
+      problems.map((line) => line.slice(0, 60)),
+      [
+        'm.conf:1:1: connection: needs address: where the remote brok',
+        'm.conf:2:1: topic: found "\\"\\" out 0 a", allowed is both pre',
+        'm.conf:3:1: topic: found "a sideways", allowed is a directio',
+        'm.conf:4:1: topic: found "a out 3", allowed is a QoS from 0 ',
+        'm.conf:5:1: topic: found "\\"a", allowed is topic, direction,',
+        'm.conf:6:1: restart_timeout: found "9 3", allowed are second',
+        'm.conf:7:1: bridge_identity: needs bridge_psk beside it',
+        'm.conf:8:1: remote_password: needs remote_username beside it',
+        'm.conf:9:1: connection: "c" is the name of the connection on',
+        'm.conf:10:1: address: found "h:0", allowed is a host name or',
+      ],
+    );
+  });
+
+  it('are joined by dynamic security', () => {
+    const { draft } = mapMosquittoText(
+      'listener 1883\nplugin /usr/lib/mosquitto_dynamic_security.so\nplugin_opt_config_file /var/lib/d.json\nplugin_opt_password_init_file /p\n',
+      'm.conf',
+    );
+    assert.deepEqual(draft.mapped.dynamicSecurity, { file: '/var/lib/d.json', passwordFile: '/p' });
+    assert.equal(draft.root.authentication, undefined);
+    assert.equal(draft.root.authorization, undefined);
+  });
+});
+
 describe('the table', () => {
+  it('is in docs/mosquitto.md as it is here; else run `npm run reference`', () => {
+    assert.equal(readFileSync('docs/mosquitto.md', 'utf8'), formatMosquittoGuide());
+  });
+
   it('has every directive once, and a sentence where one is needed', () => {
     const names = directives.map(({ name }) => name);
     assert.equal(new Set(names).size, names.length);
