@@ -46,7 +46,7 @@ export interface AdjustableLogger extends Logger {
   setLevel(level: LogLevelName): void;
   /** Opens the log file anew. Errors: `Fault` LOG_FILE_FAILED; the old one stays in use. */
   reopen(): void;
-  /** Told of every line that is written, without its time, while `destinations` has `topic`. */
+  /** Told of every line that is written, in the shape of Mosquitto, while `destinations` has `topic`. */
   onLine: ((severity: Severity, event: string, line: string) => void) | undefined;
 }
 
@@ -60,13 +60,14 @@ export function createLogger(options: LoggerOptions): AdjustableLogger {
   stream?.on?.('error', () => {});
   const outputs: readonly LogOutput[] =
     stream === undefined ? outputsOf(destinations, options.file, options.syslogFacility ?? 'daemon') : [stream];
-  const writers = outputs.map((output) => writerTo(output, options));
+  const writers = outputs.map((output) => writerTo(output));
   const toTopic = stream === undefined && destinations.includes('topic');
   let highest: number = LogLevel[level];
   const at = (severity: Severity) => (event: string, sentence: string, fields?: LogFields) => {
     if (LogLevel[severity] > highest || (!connectionMessages && aboutConnections.has(event))) return;
     for (const write of writers) write(severity, event, sentence, fields ?? {});
-    if (toTopic) logger.onLine?.(severity, event, mosquittoLine(severity, event, sentence, fields ?? {}));
+    if (toTopic)
+      logger.onLine?.(severity, event, timed(options, mosquittoLine(severity, event, sentence, fields ?? {})));
   };
   const logger: AdjustableLogger = {
     get level() {
@@ -86,16 +87,18 @@ export function createLogger(options: LoggerOptions): AdjustableLogger {
   };
   return logger;
 
-  function writerTo(output: LogOutput, { timestamp = true, timestampFormat = '' }: LoggerOptions): WriteLine {
+  function writerTo(output: LogOutput): WriteLine {
     if (format === 'mosquitto')
-      return (severity, event, sentence, fields) => {
-        const time = timestamp ? `${mosquittoTime(timestampFormat, new Date())}: ` : '';
-        output.write(`${time}${mosquittoLine(severity, event, sentence, fields)}\n`, severity);
-      };
+      return (severity, event, sentence, fields) =>
+        output.write(`${timed(options, mosquittoLine(severity, event, sentence, fields))}\n`, severity);
     return format === 'pretty' || (format === 'auto' && output.isTTY === true)
       ? prettyWriter(output)
       : jsonWriter(output);
   }
+}
+
+function timed({ timestamp = true, timestampFormat = '' }: LoggerOptions, line: string): string {
+  return timestamp ? `${mosquittoTime(timestampFormat, new Date())}: ${line}` : line;
 }
 
 /** Characters that JSON leaves alone and terminals or log viewers do not: C1 controls, line separators, direction marks. */
