@@ -169,7 +169,10 @@ function effectiveConfig(options: ServeOptions): Config {
   else config = { ...config, storage: { ...config.storage, mode: 'buffered' } };
   for (const port of ports)
     config = { ...config, listeners: [...config.listeners, listenerOnPort(port, config.listeners)] };
-  return level === undefined ? config : { ...config, log: { ...config.log, level } };
+  if (level === undefined) return config;
+  // Mosquitto's -v is its log_type all.
+  const subscriptions = level === 'debug' && config.log.format === 'mosquitto' ? 'all' : config.log.subscriptions;
+  return { ...config, log: { ...config.log, level, subscriptions } };
 }
 
 function listenerOnPort(port: number, others: readonly ListenerConfig[]): ListenerConfig {
@@ -275,7 +278,7 @@ function announce(broker: Broker, config: Config, logger: AdjustableLogger): voi
 }
 
 export function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
-  const path = isWebSocket(listener.protocol) ? listener.path : '';
+  const path = !isWebSocket(listener.protocol) ? '' : listener.path === '*' ? '/' : listener.path;
   if (listener.unixPath !== undefined)
     return `${listener.protocol}+unix:${listener.unixPath}${path === '' ? '' : `:${path}`}`;
   const host = address ?? listener.host;

@@ -22,7 +22,7 @@ export interface ProxyHeader {
   /** Undefined when the proxy speaks for itself (LOCAL) or does not know (UNKNOWN): the socket's own addresses count. */
   readonly peer: PeerAddress | undefined;
   /** Whether v2 says that the client came to the proxy over TLS. */
-  readonly tls?: boolean;
+  readonly tls?: true;
 }
 
 const V1_BYTES_MAX = 107;
@@ -90,7 +90,7 @@ function parseV2(given: Buffer): ProxyHeader | 'needMore' | Error {
     return {
       length,
       peer: { address: '', port: 0, localAddress: '', localPort: 0 },
-      tls: saysTls(given, 16 + UNIX_ADDRESSES_BYTES, length),
+      ...tlsOf(given, 16 + UNIX_ADDRESSES_BYTES, length),
     };
   const width = family === 0x11 ? 4 : family === 0x21 ? 16 : undefined;
   if (width === undefined)
@@ -107,7 +107,7 @@ function parseV2(given: Buffer): ProxyHeader | 'needMore' | Error {
       localAddress: formatAddress(given.subarray(16 + width, ports)),
       localPort: given.readUInt16BE(ports + 2),
     },
-    tls: saysTls(given, ports + 4, length),
+    ...tlsOf(given, ports + 4, length),
   };
 }
 
@@ -116,11 +116,11 @@ const TYPE_SSL = 0x20;
 const CLIENT_SSL = 0x01;
 
 /** Looks for PP2_TYPE_SSL among the TLVs: type (1), length (2), then a byte with what the client used. */
-function saysTls(given: Buffer, start: number, end: number): boolean {
+function tlsOf(given: Buffer, start: number, end: number): { tls?: true } {
   for (let at = start; at + 3 <= end; at += 3 + given.readUInt16BE(at + 1))
     if (given[at] === TYPE_SSL && given.readUInt16BE(at + 1) >= 1 && at + 4 <= end)
-      return (given[at + 3]! & CLIENT_SSL) !== 0;
-  return false;
+      return (given[at + 3]! & CLIENT_SSL) !== 0 ? { tls: true } : {};
+  return {};
 }
 
 function formatAddress(bytes: Buffer): string {

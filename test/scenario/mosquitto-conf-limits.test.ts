@@ -237,6 +237,37 @@ describe('limits of a mosquitto.conf', () => {
       await other.refused(0x87, 5);
     }));
 
+  it('memory_limit: above it new clients are refused, and those that are there stay', () =>
+    withConf(open('memory_limit 1000'), async (scene) => {
+      const patient = async (): Promise<void> => {
+        for (let attempt = 0; attempt < 1000; attempt++) {
+          const client = await scene.client(4);
+          client.sendConnect({ clientId: 'late' });
+          try {
+            await client.next();
+            client.stream.destroy();
+          } catch {
+            return; // closed without an answer
+          }
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        assert.fail('clients are still let in');
+      };
+      await patient();
+      assert.match(scene.log.join(''), /Error: The broker is overloaded/);
+    }));
+
+  it('check_retain_source is as if it were false', () =>
+    withConf(open('check_retain_source false'), async (scene) => {
+      const publisher = await scene.client(4);
+      await publisher.connect({ clientId: 'publisher' });
+      await publisher.deliver('r', 'kept', { retain: true });
+      const reader = await scene.client(4);
+      await reader.connect({ clientId: 'reader' });
+      await reader.subscribe('r');
+      assert.equal((await reader.message()).payload, 'kept');
+    }));
+
   it('sys_interval 0 publishes no $SYS', () =>
     withConf(open('sys_interval 0'), async (scene) => {
       const client = await scene.client(4);

@@ -1,7 +1,8 @@
 /** Goal: the directives of mosquitto.conf about listeners do to clients what they do there. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -37,6 +38,28 @@ describe('listeners of a mosquitto.conf', () => {
         await two.refused(0x94);
       },
     ));
+
+  it('port and bind_address make the default listener', () =>
+    withConf('port PORT\nbind_address 127.0.0.1\nallow_anonymous true\n', async (scene) => {
+      await (await scene.client(4)).connect();
+      assert.deepEqual(
+        scene.broker.listeners.map(({ address, port }) => [address, port]),
+        [['127.0.0.1', scene.ports[0]]],
+      );
+    }));
+
+  it('include_dir', async () => {
+    const scene = new MosquittoScene();
+    mkdirSync(join(scene.folder, 'conf.d'));
+    writeFileSync(join(scene.folder, 'conf.d', 'b.conf'), 'max_packet_size 3000\n');
+    writeFileSync(join(scene.folder, 'conf.d', 'a.conf'), 'max_packet_size 2000\nallow_anonymous true\n');
+    try {
+      await scene.start('include_dir DIR/conf.d\nlistener PORT 127.0.0.1\n');
+      assert.equal((await (await scene.client(5)).connect()).properties!.maximumPacketSize, 3000);
+    } finally {
+      await scene.stop();
+    }
+  });
 
   it('max_connections', () =>
     withConf(open('max_connections 1'), async (scene) => {
@@ -101,13 +124,25 @@ describe('listeners of a mosquitto.conf', () => {
       await nameless.refused(0x87);
     }));
 
-  it('a Unix socket, also where an old one was left behind', () =>
-    withConf('allow_anonymous true\nlistener 0 DIR/m.sock\n', async (scene) => {
-      const socket = connect(join(scene.folder, 'm.sock'));
+  it('a Unix socket, also where a broker that was killed left one behind', async () => {
+    const scene = new MosquittoScene();
+    const path = join(scene.folder, 'm.sock');
+    const listen = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    await once(spawn(process.execPath, ['-e', listen]), 'exit');
+    assert.ok(existsSync(path));
+    try {
+      await scene.start('allow_anonymous true\nlistener 0 DIR/m.sock\n');
+      const socket = connect(path);
       await once(socket, 'connect');
       await new WireClient(socket, 4).connect();
       socket.destroy();
-    }));
+      const second = new MosquittoScene();
+      await assert.rejects(second.start(`allow_anonymous true\nlistener 0 ${path}\n`), /in use by another program/);
+      await second.stop();
+    } finally {
+      await scene.stop();
+    }
+  });
 
   const loopback = Object.entries(networkInterfaces()).find(([, addresses]) =>
     addresses?.some(({ address }) => address === '127.0.0.1'),

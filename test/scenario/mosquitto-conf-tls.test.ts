@@ -1,6 +1,8 @@
 /** Goal: the directives of mosquitto.conf about TLS do to clients what they do there. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { MosquittoScene } from '../support/mosquitto-scene.js';
@@ -78,6 +80,23 @@ describe('TLS of a mosquitto.conf', () => {
     withTls(`listener PORT 127.0.0.1\nallow_anonymous true\n${material}cafile DIR/ca.crt\n`, async (scene) => {
       assert.equal(await code(scene), 0);
     }));
+
+  it('capath, and tls_keyform pem', async () => {
+    const scene = new MosquittoScene();
+    mkdirSync(join(scene.folder, 'ca'));
+    writeFileSync(join(scene.folder, 'ca', 'one.pem'), authority.certificate);
+    scene.file('server.crt', server.certificate);
+    scene.file('server.key', server.key);
+    try {
+      await scene.start(
+        `listener PORT 127.0.0.1\nallow_anonymous true\n${material}tls_keyform pem\ncapath DIR/ca\nrequire_certificate true\n`,
+      );
+      assert.equal(await code(scene, shows(clients.ada!)), 0);
+      assert.equal(await code(scene, shows(clients.foreign!)), undefined);
+    } finally {
+      await scene.stop();
+    }
+  });
 
   it('require_certificate, cafile and crlfile', () =>
     withTls(

@@ -267,6 +267,33 @@ describe('who may connect', () => {
   });
 });
 
+describe('storage, log and process', () => {
+  it('are those of the file', () => {
+    const {
+      storage,
+      log,
+      process: own,
+    } = configOf(
+      'persistence true\npersistence_location /var/lib/m/\npersistence_file x.db\nlog_dest syslog\nlog_facility 5\nlog_dest file /l\nlog_type error\nlog_type warning\nuser joe\npid_file /p\n',
+    );
+    assert.deepEqual(storage, { mode: 'buffered', path: '/var/lib/m/x.db.dunlin' });
+    assert.deepEqual(log.destinations, ['syslog']);
+    assert.equal(log.syslogFacility, 'local5');
+    assert.equal(log.file, '/l');
+    assert.equal(log.level, 'warning');
+    assert.deepEqual(own, { pidFile: '/p', user: 'joe' });
+  });
+
+  it('point out a database of Mosquitto that is not read', () => {
+    const location = mkdtempSync(join(folder, 'db-'));
+    writeFileSync(join(location, 'mosquitto.db'), 'x');
+    assert.match(
+      warningsOf(`persistence_location ${location}\npersistence true\n`)[0]!,
+      /^m\.conf:2:1: persistence: .*mosquitto\.db is of Mosquitto and is not read: /,
+    );
+  });
+});
+
 describe('bridges', () => {
   const bridgesOf = (text: string) => {
     const { draft, problems } = mapMosquittoText(text, 'm.conf');
@@ -375,6 +402,16 @@ describe('bridges', () => {
     assert.deepEqual(tls, { enabled: true, psk: { identity: 'i', key: '00ff' } });
   });
 
+  it('know older names, and authorities of folder and system', () => {
+    const { bridges, problems } = bridgesOf(
+      'connection c\naddress h\ntopic #\nclientid i\nusername u\npassword p\nbridge_capath /ca\nbridge_tls_use_os_certs true\n',
+    );
+    assert.deepEqual(problems, []);
+    const { clientId, username, password, tls } = bridges[0]!;
+    assert.deepEqual([clientId, username, password], ['i', 'u', 'p']);
+    assert.deepEqual(tls, { enabled: true, ca: ['/ca'], trustSystemStore: true });
+  });
+
   it('name what is wrong', () => {
     const lines =
       'connection c\ntopic "" out 0 a\ntopic a sideways\ntopic a out 3\ntopic "a\nrestart_timeout 9 3\nbridge_identity x\nremote_password p\nconnection c\naddress h:0\ntopic a\n';
@@ -410,6 +447,23 @@ describe('bridges', () => {
 describe('the table', () => {
   it('is in docs/mosquitto.md as it is here; else run `npm run reference`', () => {
     assert.equal(readFileSync('docs/mosquitto.md', 'utf8'), formatMosquittoGuide());
+  });
+
+  it('names no directive as honoured that no test has', () => {
+    const tests = [
+      'src/config/mosquitto/mosquitto.test.ts',
+      'apps/cli/mosquitto-conf.test.ts',
+      ...['access', 'limits', 'listeners', 'tls'].map((theme) => `test/scenario/mosquitto-conf-${theme}.test.ts`),
+    ];
+    const text = tests.map((path) => readFileSync(path, 'utf8').replaceAll('\\n', '\n')).join('\n');
+    const untested = directives
+      .filter(({ fate }) => fate === 'honoured' || fate === 'differs')
+      .map(({ name }) => name.replace('*', ''))
+      .filter(
+        (name) =>
+          !new RegExp(`(?<![a-z_])${name.replaceAll('.', '\\.')}${name.endsWith('_') ? '' : '(?![a-z_])'}`).test(text),
+      );
+    assert.deepEqual(untested, []);
   });
 
   it('has every directive once, and a sentence where one is needed', () => {
