@@ -9,14 +9,15 @@
  *   ws + broker.handle                     a listener with protocol ws; broker.attachWebSocket(server) for a server of your own
  *   authenticate, authorizePublish,        the functions of the same names in `policy`: they return a reason code, and no
  *     authorizeSubscribe                     callback is called
- *   authorizeForward                       is not there: decide in authorizeSubscribe
+ *   authorizeForward                       authorizeReceive in `policy`, which says yes or no
  *   on('clientReady')                      on('clientConnected')
  *   on('clientDisconnect')                 on('clientDisconnected'), with the reason
  *   on('publish'), published               broker.subscribe('#', …): the program is a subscriber like others
  *   on('subscribe'), on('unsubscribe')     on('subscribed'), on('unsubscribed'), one event a topic filter
  *   broker.publish(packet, callback)       broker.publish(topicName, payload, options)
  *   broker.close(callback)                 await broker.stop()
- *   persistence, mq                        sessions and messages are kept in memory
+ *   persistence                            storage: { mode: 'buffered', path: './data' } in the configuration; memory without
+ *   mq                                     is not there: one process is one broker
  *
  * What a refusal does differs: Aedes closes the connection of a client whose publish is refused. Here a 5.0 client gets the
  * reason code with the acknowledgement, a 3.x client a plain acknowledgement, and both stay connected.

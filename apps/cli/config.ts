@@ -26,9 +26,9 @@ export async function runConfig([action, ...rest]: string[]): Promise<number> {
   return 2;
 }
 
-function check(file: string): number {
+async function check(file: string): Promise<number> {
   const loaded = loadConfigFile(file);
-  const files = loaded.config === undefined ? undefined : checkFiles(loaded.config, file);
+  const files = loaded.config === undefined ? undefined : await checkFiles(loaded.config, file);
   const problems = [...loaded.problems, ...(files?.problems ?? [])];
   tell(problems, [...loaded.warnings, ...(files?.warnings ?? [])]);
   if (problems.length > 0) return 2;

@@ -117,6 +117,31 @@ describe('the command', { timeout: 120_000 }, () => {
     assert.equal((await run('-c', join(folder, 'absent.yaml'))).code, 2);
   });
 
+  it('checks the files that sources of access read', async () => {
+    const passwords = file('passwords', 'ada:$7$nonsense\n');
+    const rules = file('acl', 'topic read a\ntopics b\n');
+    const config = file(
+      'access.yaml',
+      `authentication: [{ type: passwordFile, path: ${passwords} }]\nauthorization: { sources: [{ type: mosquittoAclFile, path: ${rules} }] }\n`,
+    );
+    for (const args of [
+      ['config', 'check', config],
+      ['--test-config', '-c', config],
+    ]) {
+      const { code, stderr } = await run(...args);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, /passwords: the password hash of "ada" is in no known format/);
+      assert.match(stderr, /acl: line 2: /);
+    }
+    assert.equal((await run('-c', config)).code, 2);
+    file(
+      'passwords',
+      'ada:$7$101$3hwX2ARyV1E8FxQO$qZ0SExpgY4IoC4GHnJljyE/7M6sJNwiyvRm4BrWFMAdVutXVWB307YWIKf5pNIw2uio54+nFCp7SnF3zFO9N4w==\n',
+    );
+    file('acl', 'topic read a\n');
+    assert.equal((await run('config', 'check', config)).code, 0);
+  });
+
   it('ends with 1 and one line when a port is taken or an address is foreign', async () => {
     const server = createServer();
     server.listen(0, '127.0.0.1');
@@ -193,7 +218,15 @@ describe('the broker as a process', { timeout: 120_000 }, () => {
       'listeners: [{ name: b, port: 0 }]\nlog: { level: debug }',
       /^configuration\.applied: log\.level is now debug/,
     );
-    await broker.saw(/^configuration\.needsRestart: listeners /);
+    await broker.saw(/^configuration\.needsRestart: listeners\.a changed/);
+    await broker.saw(/^configuration\.needsRestart: listeners\.b changed/);
+    await reload(
+      'listeners: [{ name: a, port: 0, connectionsMax: 1 }]\nlimits: { connectTimeoutSeconds: 3, receiveMaximum: 5, queueMessagesMax: 9 }',
+      /^configuration\.applied: listeners\.a\.connectionsMax is as in/,
+    );
+    await broker.saw(/^configuration\.applied: limits\.receiveMaximum .* for clients that connect from now on/);
+    await broker.saw(/^configuration\.applied: limits\.queueMessagesMax is as in .* now\.$/);
+    await broker.saw(/^configuration\.needsRestart: limits\.connectTimeoutSeconds/);
     assert.equal(await broker.stop('SIGINT'), 0);
   });
 

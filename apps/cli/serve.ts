@@ -33,8 +33,8 @@ const DEFAULT_FILE = './dunlin.yaml';
 /** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
 const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
-/** Settings that `Broker.protect` takes while the broker runs. */
-const PROTECTION = /^(rates|bans|protection)(\.|$)/;
+/** Codes of faults that lie in files which the configuration names. */
+const FILES_AT_FAULT = ['TLS_MATERIAL_INVALID', 'ACCESS_FILE'];
 
 interface ServeOptions {
   file: string | undefined;
@@ -64,7 +64,7 @@ export async function serve(args: string[]): Promise<number> {
     if (options.daemon) return await runInBackground(args);
     const config = effectiveConfig(options);
     if (options.testConfig) {
-      const { problems, warnings } = checkFiles(config, options.file);
+      const { problems, warnings } = await checkFiles(config, options.file);
       if (problems.length > 0) throw new Refusal(problems.map(formatProblem).join('\n'), 2);
       for (const warning of [...options.remarks, ...warnings])
         process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
@@ -199,7 +199,7 @@ async function run(config: Config, options: ServeOptions): Promise<number> {
   } catch (error) {
     if (!isFault(error)) throw error;
     signals.release();
-    throw new Refusal(`dunlin: ${error.message}`, error.code === 'TLS_MATERIAL_INVALID' ? 2 : 1);
+    throw new Refusal(`dunlin: ${error.message}`, FILES_AT_FAULT.includes(error.code) ? 2 : 1);
   }
   if (config.log.destinations.includes('topic')) publishLog(logger, broker);
   const removePidFile = await settle(broker, config, logger, signals.release);
@@ -374,32 +374,49 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
   const changes = diffConfig(current, next);
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
-  if (changes.some(({ key }) => PROTECTION.test(key))) {
-    const { rates, bans, protection } = next;
+  let rejected = false;
+  const protecting = changes.filter(({ apply, key }) => apply !== 'restart' && key !== 'log.level');
+  if (protecting.length > 0) {
     try {
-      broker.protect({ rates, bans, protection });
-      inForce = { ...inForce, rates, bans, protection };
+      inForce = protect(broker, current, next);
     } catch (error) {
       if (!isFault(error)) throw error;
+      rejected = true;
       logger.error('configuration.rejected', error.message);
     }
   }
-  for (const { key } of changes) {
-    if (PROTECTION.test(key)) {
-      if (inForce.protection === next.protection)
-        logger.information('configuration.applied', `${key} is as in ${options.file} now.`, { key });
-    } else if (key === 'log.level') {
-      logger.setLevel(next.log.level);
-      inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
-      logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
-    } else
+  for (const { key, apply } of changes) {
+    if (apply === 'restart')
       logger.warning(
         'configuration.needsRestart',
         `${key} changed in ${options.file}; it takes effect after a restart.`,
         { key },
       );
+    else if (key === 'log.level') {
+      logger.setLevel(next.log.level);
+      inForce = { ...inForce, log: { ...inForce.log, level: next.log.level } };
+      logger.information('configuration.applied', `${key} is now ${next.log.level}.`, { key });
+    } else if (!rejected)
+      logger.information(
+        'configuration.applied',
+        `${key} is as in ${options.file} now${apply === 'reconnect' ? ', for clients that connect from now on' : ''}.`,
+        { key },
+      );
   }
   return inForce;
+}
+
+/** Gives the broker what it takes while it runs. Returns what is in force then. */
+function protect(broker: Broker, current: Config, next: Config): Config {
+  const { rates, bans, protection } = next;
+  const { connectTimeoutSeconds, topicCacheEntriesMax } = current.limits;
+  const limits = { ...next.limits, connectTimeoutSeconds, topicCacheEntriesMax };
+  const listeners = current.listeners.map((listener) => {
+    const { connectionsMax } = next.listeners.find(({ name }) => name === listener.name) ?? listener;
+    return { ...listener, connectionsMax };
+  });
+  broker.protect({ rates, bans, protection, limits, listeners });
+  return { ...current, rates, bans, protection, limits, listeners };
 }
 
 /** The files that the configuration names may have changed while it did not. */

@@ -2,6 +2,7 @@ export * from './assert.js';
 export * from './chunk-pool.js';
 export * from './clock.js';
 export * from './fault.js';
+export * from './file-failure.js';
 export * from './limits.js';
 export * from './log-options.js';
 export * from './logger.js';

@@ -6,6 +6,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
   Fault,
+  type Limits,
   type Logger,
   LogLevel,
   silentLogger,
@@ -58,7 +59,15 @@ import {
   ReasonCode,
   topicMatches,
 } from '../protocol/index.js';
-import { DelayedMessages, GroupStore, PAUSE, Router, StoredRetained, Subscription } from '../router/index.js';
+import {
+  DelayedMessages,
+  GroupStore,
+  PAUSE,
+  Router,
+  retainedLimits,
+  StoredRetained,
+  Subscription,
+} from '../router/index.js';
 import { Pressure, type Session, SessionRegistry, SessionStore } from '../session/index.js';
 import { type DurabilityMode, realFiles, Store } from '../storage/index.js';
 import {
@@ -151,6 +160,14 @@ export interface BoundListener {
   readonly path: string | undefined;
 }
 
+/** Settings that can be changed while the broker runs. */
+export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
+  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
+  readonly limits?: Limits;
+  /** How many connections these listeners may have. */
+  readonly listeners?: readonly Pick<ListenerConfig, 'name' | 'connectionsMax'>[];
+};
+
 export interface Broker {
   readonly listeners: readonly BoundListener[];
   readonly metrics: Readonly<BrokerMetrics>;
@@ -196,8 +213,11 @@ export interface Broker {
   ban(ban: NewBan): Ban;
   /** Lifts a ban; returns whether there was one. */
   unban(kind: BanKind, value: string): boolean;
-  /** These limits on rates, connections and the rest from now on, for clients that are connected too. */
-  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void;
+  /**
+   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
+   * clients are told in CONNACK counts for connections from now on.
+   */
+  protect(settings: LiveSettings): void;
   /**
    * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
    * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first
@@ -237,7 +257,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly context: ConnectionContext;
   private readonly wheel: TimerWheel;
   private readonly connections = new Set<Connection>();
-  private readonly bound: { listener: Listener; config: ListenerConfig; tls: ListenerTls | undefined }[] = [];
+  private readonly bound: {
+    listener: Listener;
+    config: ListenerConfig;
+    tls: ListenerTls | undefined;
+    options: ListenerOptions;
+  }[] = [];
+  /** In force now: the same object is changed. */
+  private readonly limits: { -readonly [Key in keyof Limits]: Limits[Key] };
   private readonly detachers = new Set<() => void>();
   private readonly store: Store;
   private readonly sessionStore: SessionStore | undefined;
@@ -263,7 +290,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     policy: Partial<Policy>,
   ) {
     const clock = systemClock;
-    const { limits } = config;
+    const limits = { ...config.limits };
+    this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
     this.wheel = new TimerWheel(clock);
@@ -287,21 +315,23 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (persistent) {
       this.sessionStore = new SessionStore(this.store);
       this.groupStore = new GroupStore(this.store, handlingOf);
-      this.storedRetained = new StoredRetained(
-        this.store,
-        { messagesMax: limits.retainedMessagesMax, bytesMax: limits.retainedBytesMax },
-        () => clock.nowMs(),
-      );
+      this.storedRetained = new StoredRetained(this.store, retainedLimits(limits), () => clock.nowMs());
     }
     const router = new Router({
       ...(persistent ? { storedRetained: this.storedRetained!, groupStore: this.groupStore! } : {}),
       storeFailed: () => this.store.failed !== undefined,
       handlingOf,
       strategy: config.sharedSubscriptions.strategy,
-      sharedQueueMessagesMax: limits.sharedQueueMessagesMax,
       topicCacheEntriesMax: limits.topicCacheEntriesMax,
-      retainedMessagesMax: limits.retainedMessagesMax,
-      retainedBytesMax: limits.retainedBytesMax,
+      get sharedQueueMessagesMax() {
+        return limits.sharedQueueMessagesMax;
+      },
+      get retainedMessagesMax() {
+        return limits.retainedMessagesMax;
+      },
+      get retainedBytesMax() {
+        return limits.retainedBytesMax;
+      },
       clock,
       wheel: this.wheel,
       onDropped: () => this.metrics.publishDropped++,
@@ -310,7 +340,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.store,
       this.wheel,
       () => clock.nowMs(),
-      limits.delayedMessagesMax,
+      limits,
       (message) => void router.publish(message),
     );
     router.delayed = this.delayed;
@@ -348,6 +378,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       run: new PublishRun(),
       view: new PublishView(),
       limits,
+      granted: { ...limits },
       protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
       metrics: this.metrics,
       log,
@@ -402,10 +433,11 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.wheel.start();
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
+        const options = optionsOf(config);
         try {
           for (const place of placesOf(config)) {
-            const listener = await listenOnceMore(place, (where) => this.listen(where, tls));
-            this.bound.push({ listener, config, tls });
+            const listener = await listenOnceMore(place, (where) => this.listen(where, options, tls));
+            this.bound.push({ listener, config, tls, options });
           }
         } catch (error) {
           tls?.stop();
@@ -587,7 +619,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       name: listener.name,
       path: options.path ?? '/mqtt',
       origins: options.origins ?? [],
-      packetBytesMax: this.config.limits.packetBytesMax,
+      packetBytesMax: () => this.limits.packetBytesMax,
       log: this.log,
       onStream: (stream) => this.accept(stream, listener, count),
     });
@@ -722,29 +754,15 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
   }
 
-  private listen(config: ListenerConfig, tls: ListenerTls | undefined): Promise<Listener> {
+  private listen(config: ListenerConfig, options: ListenerOptions, tls: ListenerTls | undefined): Promise<Listener> {
     const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
     const where =
       config.unixPath === undefined
         ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
         : { unixPath: config.unixPath };
-    const options: ListenerOptions = {
-      name,
-      allowAnonymous: config.allowAnonymous,
-      connectionsMax,
-      mountPoint: config.mountPoint,
-      protocolVersions: config.protocolVersions.map((version) => versions[version]!),
-      pskIdentityAsUsername: config.tls.psk.identityAsUsername,
-      ...own(config, 'maximumQoS'),
-      ...own(config, 'topicAliasMaximum'),
-      ...own(config, 'topicAliasMaximumToClients'),
-      emptyClientIds: config.emptyClientIds,
-      clientIdPrefix: config.clientIdPrefix,
-      usernameAsClientId: config.usernameAsClientId,
-    };
     const count = { connections: 0 };
     const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
-    const handshakeTimeoutMs = this.config.limits.connectTimeoutSeconds * 1000;
+    const handshakeTimeoutMs = this.limits.connectTimeoutSeconds * 1000;
     const onHandshakeFailed = () => {
       this.metrics.tlsHandshakesFailed++;
     };
@@ -756,7 +774,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         path: config.path,
         origins: config.origins,
         trustedProxies: config.trustedProxies,
-        packetBytesMax: this.config.limits.packetBytesMax,
+        packetBytesMax: () => this.limits.packetBytesMax,
         proxyProtocol,
         proxyTls,
         connectionsMax,
@@ -798,8 +816,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
-    const full =
-      count.connections >= listener.connectionsMax || this.connections.size >= this.config.limits.connectionsMax;
+    const full = count.connections >= listener.connectionsMax || this.connections.size >= this.limits.connectionsMax;
     const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
     if (reason !== undefined || !this.running) {
       this.metrics.connectionsRefused++;
@@ -890,8 +907,9 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
-  protect(settings: Pick<Config, 'rates' | 'bans' | 'protection'>): void {
+  protect({ limits, listeners = [], ...changed }: LiveSettings): void {
     const { protection } = this;
+    const settings = { ...this.protecting, ...changed };
     for (const { kind, value } of this.protecting.bans)
       if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
     this.protecting = settings;
@@ -900,6 +918,24 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+    for (const { name, connectionsMax } of listeners) this.limitListener(name, connectionsMax);
+    if (limits !== undefined) this.limit(limits);
+  }
+
+  private limit(limits: Limits): void {
+    const { connectTimeoutSeconds, topicCacheEntriesMax } = this.limits;
+    Object.assign(this.limits, limits, { connectTimeoutSeconds, topicCacheEntriesMax });
+    const { context } = this;
+    context.granted = { ...this.limits };
+    context.outboundTotals.bytesMax = limits.memoryOutboundBytesMax;
+    context.pressure.holdMs = limits.slowReaderHoldMs;
+  }
+
+  private limitListener(name: string, connectionsMax: number): void {
+    const bound = this.bound.find(({ config }) => config.name === name);
+    if (bound === undefined) return;
+    bound.options.connectionsMax = connectionsMax;
+    bound.listener.limit?.(connectionsMax);
   }
 
   /** Ends the connections that a new ban concerns. */
@@ -914,7 +950,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     return {
       name,
       allowAnonymous,
-      connectionsMax: this.config.limits.connectionsMax,
+      connectionsMax: Number.POSITIVE_INFINITY, // the limit over all listeners counts
       mountPoint: '',
       protocolVersions: [3, 4, 5],
     };
@@ -997,6 +1033,23 @@ function own<Key extends 'maximumQoS' | 'topicAliasMaximum' | 'topicAliasMaximum
 ): Partial<Record<Key, number>> {
   const value = config[key];
   return value === undefined ? {} : ({ [key]: value } as Record<Key, number>);
+}
+
+function optionsOf(config: ListenerConfig): ListenerOptions {
+  return {
+    name: config.name,
+    allowAnonymous: config.allowAnonymous,
+    connectionsMax: config.connectionsMax,
+    mountPoint: config.mountPoint,
+    protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+    pskIdentityAsUsername: config.tls.psk.identityAsUsername,
+    ...own(config, 'maximumQoS'),
+    ...own(config, 'topicAliasMaximum'),
+    ...own(config, 'topicAliasMaximumToClients'),
+    emptyClientIds: config.emptyClientIds,
+    clientIdPrefix: config.clientIdPrefix,
+    usernameAsClientId: config.usernameAsClientId,
+  };
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {

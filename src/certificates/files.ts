@@ -1,7 +1,7 @@
 /** Reads the files that settings name; what cannot be read is a fault with the file and the setting in its sentence. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { Fault } from '../base/index.js';
+import { Fault, fileFailure } from '../base/index.js';
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -18,7 +18,7 @@ export function readNamed(file: string, what: string): Buffer {
     return readFileSync(file);
   } catch (error) {
     if (error instanceof Fault) throw error;
-    throw tlsFault(`${what}: ${file} cannot be read: ${reasonOf(error as NodeJS.ErrnoException)}`, error);
+    throw tlsFault(`${what}: ${file} cannot be read: ${fileFailure(error)}`, error);
   }
 }
 
@@ -33,20 +33,6 @@ export function filesOf(path: string, what: string): string[] {
     return names.sort().map((name) => join(path, name));
   } catch (error) {
     if (error instanceof Fault) throw error;
-    throw tlsFault(`${what}: ${path} cannot be read: ${reasonOf(error as NodeJS.ErrnoException)}`, error);
-  }
-}
-
-function reasonOf(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ENOENT':
-      return 'there is no such file';
-    case 'EACCES':
-    case 'EPERM':
-      return 'permission denied';
-    case 'EISDIR':
-      return 'it is a folder';
-    default:
-      return error.message;
+    throw tlsFault(`${what}: ${path} cannot be read: ${fileFailure(error)}`, error);
   }
 }

@@ -118,13 +118,7 @@ const external = {
   caFile,
 } as const;
 
-const lookup = {
-  check: choice({
-    sentence: 'Whether what is found is compared with the password, or is enough by being there.',
-    apply,
-    choices: ['password', 'exists'],
-    default: 'password',
-  }),
+const passwordFormat = {
   passwordAlgorithm: choice({
     sentence:
       'How `password_hash` was made; `auto` is any format that says so itself: scrypt, `$6$`, `$7$`, bcrypt, argon2.',
@@ -145,6 +139,16 @@ const lookup = {
     choices: ['sha1', 'sha256', 'sha512'],
     default: 'sha256',
   }),
+} as const;
+
+const lookup = {
+  check: choice({
+    sentence: 'Whether what is found is compared with the password, or is enough by being there.',
+    apply,
+    choices: ['password', 'exists'],
+    default: 'password',
+  }),
+  ...passwordFormat,
 } as const;
 
 const httpFields = (place: 'login' | 'question') => ({
@@ -245,6 +249,7 @@ export const authentication = list({
             choices: ['mosquitto', 'csv'],
             default: 'mosquitto',
           }),
+          ...passwordFormat,
         },
       }),
       clientId: group({

@@ -1,6 +1,7 @@
 /** Reads the files that settings name, to say before the start what would be wrong with them. */
 import { Fault, silentLogger } from '../base/index.js';
 import { ListenerTls } from '../certificates/index.js';
+import { AccessPolicy } from '../policy/index.js';
 import type { Problem } from './problem.js';
 import { isSecure } from './rules.js';
 import type { Config } from './schema.js';
@@ -12,7 +13,7 @@ export interface CheckedFiles {
 }
 
 /** `file` is the configuration's own, for the messages. */
-export function checkFiles(config: Config, file: string | undefined): CheckedFiles {
+export async function checkFiles(config: Config, file: string | undefined): Promise<CheckedFiles> {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
   const problem = (sentence: string): Problem => ({ file, position: undefined, key: '', sentence });
@@ -26,5 +27,11 @@ export function checkFiles(config: Config, file: string | undefined): CheckedFil
       problems.push(problem(error.message));
     }
   });
+  try {
+    const access = await new AccessPolicy(config, { log: silentLogger }).check();
+    problems.push(...access.map(problem));
+  } catch (error) {
+    problems.push(problem((error as Error).message)); // an option that cannot be used
+  }
   return { problems, warnings };
 }

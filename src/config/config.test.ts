@@ -247,10 +247,20 @@ describe('settings of a program', () => {
 });
 
 it('a difference tells what each setting needs', () => {
-  const after = resolveConfig({ log: { level: 'debug' }, limits: { receiveMaximum: 3 }, listeners: [] });
+  const after = resolveConfig({
+    log: { level: 'debug' },
+    limits: { receiveMaximum: 3, queueQos0: true },
+    listeners: [
+      { name: 'default', connectionsMax: 7 },
+      { name: 'new', port: 1 },
+    ],
+  });
   assert.deepEqual(diffConfig(defaultConfig(), after), [
-    { key: 'listeners', apply: 'restart' },
-    { key: 'limits.receiveMaximum', apply: 'restart' },
+    { key: 'listeners.default.connectionsMax', apply: 'live' },
+    { key: 'listeners.web', apply: 'restart' },
+    { key: 'listeners.new', apply: 'restart' },
+    { key: 'limits.queueQos0', apply: 'live' },
+    { key: 'limits.receiveMaximum', apply: 'reconnect' },
     { key: 'log.level', apply: 'live' },
   ]);
   assert.deepEqual(diffConfig(after, after), []);

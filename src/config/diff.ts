@@ -3,7 +3,7 @@ import { type Config, schema } from './schema.js';
 import type { ApplyClass, Setting } from './setting.js';
 
 export interface ConfigChange {
-  /** Path of the setting; a list counts as one setting. */
+  /** Path of the setting. A list counts as one setting, unless its items have names: then these stand in the path. */
   readonly key: string;
   readonly apply: ApplyClass;
 }
@@ -18,7 +18,28 @@ function compare(setting: Setting, before: unknown, after: unknown, key: string,
   if (setting.kind === 'group') {
     for (const [name, field] of Object.entries(setting.fields))
       compare(field, (before as Fields)[name], (after as Fields)[name], key === '' ? name : `${key}.${name}`, changes);
-  } else if (JSON.stringify(before) !== JSON.stringify(after)) changes.push({ key, apply: setting.apply });
+  } else if (JSON.stringify(before) !== JSON.stringify(after)) {
+    const items = setting.kind === 'list' ? setting.item : undefined;
+    if (items?.kind === 'group' && 'name' in items.fields)
+      compareByName(items, setting.apply, before as Fields[], after as Fields[], key, changes);
+    else changes.push({ key, apply: setting.apply });
+  }
+}
+
+function compareByName(
+  item: Setting,
+  apply: ApplyClass,
+  before: readonly Fields[],
+  after: readonly Fields[],
+  key: string,
+  changes: ConfigChange[],
+): void {
+  const byName = (items: readonly Fields[]) => new Map(items.map((fields) => [String(fields.name), fields]));
+  const [old, now] = [byName(before), byName(after)];
+  for (const name of new Set([...old.keys(), ...now.keys()])) {
+    if (old.has(name) && now.has(name)) compare(item, old.get(name), now.get(name), `${key}.${name}`, changes);
+    else changes.push({ key: `${key}.${name}`, apply });
+  }
 }
 
 type Fields = Readonly<Record<string, unknown>>;

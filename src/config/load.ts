@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
+import { fileFailure } from '../base/index.js';
 import { ConfigError, type Problem } from './problem.js';
 import { checkRules } from './rules.js';
 import { type Config, type ConfigInput, schema } from './schema.js';
@@ -32,7 +33,7 @@ export function loadConfig(file: string): LoadedConfig {
   try {
     bytes = readFileSync(file);
   } catch (error) {
-    return unreadable(`cannot be read: ${readFailure(error as NodeJS.ErrnoException)}`);
+    return unreadable(`cannot be read: ${fileFailure(error)}`);
   }
   if (bytes.length > FILE_BYTES_MAX)
     return unreadable(`has ${bytes.length} bytes; at most ${FILE_BYTES_MAX} are allowed`);
@@ -96,18 +97,4 @@ function check(source: Source, findings: Findings, { authenticated = false }: Re
 function inOrder(problems: readonly Problem[]): Problem[] {
   const place = ({ position }: Problem) => (position === undefined ? 0 : position.line * 100_000 + position.column);
   return [...problems].sort((a, b) => place(a) - place(b));
-}
-
-function readFailure(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ENOENT':
-      return 'there is no such file';
-    case 'EACCES':
-    case 'EPERM':
-      return 'permission denied';
-    case 'EISDIR':
-      return 'it is a folder';
-    default:
-      return error.message;
-  }
 }

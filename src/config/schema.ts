@@ -126,7 +126,7 @@ const listener = group({
     }),
     connectionsMax: integer({
       sentence: 'Connections of this listener at one time; more are closed at once.',
-      apply: 'restart',
+      apply: 'live',
       minimum: 1,
       maximum: 10_000_000,
       default: 100_000,
@@ -184,9 +184,23 @@ const topicFilter = text({
 });
 
 const count = (key: NumericLimit, sentence: string, minimum: number, maximum: number) =>
-  integer({ sentence, apply: 'restart', minimum, maximum, default: defaultLimits[key] });
+  integer({ sentence, apply: applyOf(key), minimum, maximum, default: defaultLimits[key] });
 const inUnit = (key: NumericLimit, unit: string, sentence: string, minimum: number, maximum: number) =>
-  integer({ sentence, apply: 'restart', unit, minimum, maximum, default: defaultLimits[key] });
+  integer({ sentence, apply: applyOf(key), unit, minimum, maximum, default: defaultLimits[key] });
+/** What a client is told or granted when it connects holds for its connection. */
+const forConnection: readonly string[] = [
+  'packetBytesMax',
+  'inflightMessagesMax',
+  'inflightBytesMax',
+  'receiveMaximum',
+  'topicAliasMaximum',
+  'topicAliasMaximumToClients',
+  'sessionExpirySecondsMax',
+  'keepAliveSecondsMax',
+] satisfies (keyof Limits)[];
+const fromStart: readonly string[] = ['connectTimeoutSeconds', 'topicCacheEntriesMax'] satisfies (keyof Limits)[];
+const applyOf = (key: NumericLimit) =>
+  fromStart.includes(key) ? 'restart' : forConnection.includes(key) ? 'reconnect' : 'live';
 type NumericLimit = { [Key in keyof Limits]: Limits[Key] extends number ? Key : never }[keyof Limits];
 
 const limits = group({
@@ -205,13 +219,13 @@ const limits = group({
     queueOverflow: choice({
       sentence:
         'What happens when the queue of a session is full: the oldest message goes, the new one goes, QoS 0 messages go first (then the oldest), or the publisher is told quota exceeded.',
-      apply: 'restart',
+      apply: 'live',
       choices: queueOverflowPolicies,
       default: defaultLimits.queueOverflow,
     }),
     queueQos0: boolean({
       sentence: 'Whether sessions without a connection also queue QoS 0 messages.',
-      apply: 'restart',
+      apply: 'live',
       default: defaultLimits.queueQos0,
     }),
     inflightMessagesMax: count(

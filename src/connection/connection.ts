@@ -11,7 +11,7 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { Fault, RUN_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import { Fault, type Limits, RUN_CHUNK_BYTES, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
@@ -99,6 +99,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   turnPublishes = 0;
 
   readonly outbound: Outbound;
+  /** The limits when the connection began, of which the client was told some. */
+  readonly granted: Limits;
   private readonly timer: WheelTimer;
   private lastReceivedTick: number;
   private readonly cutter: PacketCutter;
@@ -127,7 +129,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     private readonly closed: (connection: Connection) => void,
   ) {
     this.outbound = new Outbound(context.outboundTotals);
-    this.cutter = new PacketCutter(this, context.limits.packetBytesMax);
+    this.granted = context.granted;
+    this.cutter = new PacketCutter(this, this.granted.packetBytesMax);
     this.timer = new WheelTimer(() => this.onTimer());
     this.lastReceivedTick = context.wheel.tick;
   }
@@ -211,7 +214,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     throw new ProtocolFailure(
       ReasonCode.PacketTooLarge,
       'MQTT-3.2.2-15',
-      `packet of ${packetBytes} bytes is above the maximum of ${this.context.limits.packetBytesMax}`,
+      `packet of ${packetBytes} bytes is above the maximum of ${this.granted.packetBytesMax}`,
     );
   }
 

@@ -30,7 +30,7 @@ export interface ProtocolOptions {
 export interface ListenerOptions {
   readonly name: string;
   readonly allowAnonymous: boolean;
-  readonly connectionsMax: number;
+  connectionsMax: number;
   /** What the topics of its clients begin with, unseen by them; `%u` and `%c` stand for user name and client identifier. */
   readonly mountPoint: string;
   readonly protocolVersions: readonly ProtocolVersion[];
@@ -67,7 +67,10 @@ export interface ConnectionContext {
   readonly nowMs: () => number;
   readonly wheel: TimerWheel;
   readonly turn: Turn;
+  /** In force now. */
   readonly limits: Limits;
+  /** As `limits` when it last changed: what a connection tells its client has to hold for as long as it lasts. */
+  granted: Limits;
   readonly protocol: ProtocolOptions;
   readonly metrics: BrokerMetrics;
   readonly log: Logger;

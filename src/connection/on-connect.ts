@@ -364,11 +364,12 @@ function connackProperties(
   assigned: boolean,
   authenticationData: Buffer | undefined,
 ): Properties {
-  const { limits, protocol } = connection.context;
+  const { granted } = connection;
+  const { protocol } = connection.context;
   const properties: Properties = {
-    receiveMaximum: limits.receiveMaximum,
-    maximumPacketSize: limits.packetBytesMax,
-    topicAliasMaximum: connection.listener.topicAliasMaximum ?? limits.topicAliasMaximum,
+    receiveMaximum: granted.receiveMaximum,
+    maximumPacketSize: granted.packetBytesMax,
+    topicAliasMaximum: connection.listener.topicAliasMaximum ?? granted.topicAliasMaximum,
   };
   if (expiryInterval !== askedExpiry) properties.sessionExpiryInterval = expiryInterval;
   if (connection.maximumQoS < 2) properties.maximumQoS = connection.maximumQoS;

@@ -58,7 +58,7 @@ export function receiveRun(
   const topicBytes = topicEnd - topicStart;
   const run = context.run;
   run.begin(bytes, start, version5, topicBytes, connection.session!.clientId);
-  const { packetBytesMax } = context.limits;
+  const { packetBytesMax } = connection.granted;
   let count = 1;
   let largest = bodyEnd - start;
   let payloadBytes = bodyEnd - payloadStart;
@@ -190,7 +190,7 @@ function refuseAboveRate(connection: Connection, outcome: RateOutcome, qos: QoS,
 /** [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. */
 function checkReceiveMaximum(connection: Connection): void {
   if (!connection.version5) return;
-  const { receiveMaximum } = connection.context.limits;
+  const { receiveMaximum } = connection.granted;
   if (connection.session!.receivedCount + connection.turnPublishes < receiveMaximum) return;
   throw new ProtocolFailure(
     ReasonCode.ReceiveMaximumExceeded,
@@ -201,11 +201,11 @@ function checkReceiveMaximum(connection: Connection): void {
 
 /** The entry of the view's topic name, or of the alias that stands for it; notes a new alias. */
 function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
-  const { view, router, limits } = connection.context;
+  const { view, router } = connection.context;
   const named = view.topicEnd > view.topicStart;
   if (view.topicAlias === 0) return entryOf(connection, bytes, view.topicStart, view.topicEnd);
   connection.aliasesFromClient ??= new AliasesFromClient(
-    connection.listener.topicAliasMaximum ?? limits.topicAliasMaximum,
+    connection.listener.topicAliasMaximum ?? connection.granted.topicAliasMaximum,
   );
   if (named) {
     const entry = entryOf(connection, bytes, view.topicStart, view.topicEnd);

@@ -23,7 +23,7 @@ export class OutboundTotals {
   leastBytes = 0;
 
   constructor(
-    readonly bytesMax: number,
+    public bytesMax: number,
     readonly metrics: { bytesSent: number },
   ) {}
 }

@@ -5,7 +5,7 @@
  * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
  * is in. Publishing below `$SYS` is for the broker alone.
  */
-import type { Logger } from '../base/index.js';
+import { Fault, type Logger } from '../base/index.js';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
 import type { FindStanding } from './authentication/built-in-sources.js';
 import { AuthenticationChain, type ExplainedLogin } from './authentication/chain.js';
@@ -103,6 +103,20 @@ export class AccessPolicy implements Policy {
   async open(): Promise<void> {
     await this.authentication.open();
     await this.authorization.open();
+  }
+
+  /** What is wrong with the files that sources read; no source is asked anything. The policy is closed afterwards. */
+  async check(): Promise<string[]> {
+    const problems: string[] = [];
+    for (const source of [...this.authentication.sources, ...this.authorization.sources])
+      try {
+        await source.open?.();
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+        problems.push(error.message);
+      }
+    await this.close();
+    return problems;
   }
 
   /** Work ahead of the first login, which may take a while. */

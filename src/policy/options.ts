@@ -62,14 +62,26 @@ export interface RedisOptions extends ExternalOptions {
   readonly command: string;
 }
 
-/** How a row or document is checked. */
-export interface LookupOptions {
-  /** `exists`: what is found is let in; the query itself says whom. */
-  readonly check: 'password' | 'exists';
+/** How a table keeps passwords. */
+export interface PasswordFormat {
   readonly passwordAlgorithm: PasswordAlgorithm;
   readonly saltPosition: 'prefix' | 'suffix';
   readonly pbkdf2Iterations: number;
   readonly pbkdf2Digest: 'sha1' | 'sha256' | 'sha512';
+}
+
+/** The format of passwords counts for a table, whose `passwordHash` may have its salt in another column. */
+export interface PasswordFileOptions extends PasswordFormat {
+  readonly type: 'passwordFile';
+  readonly name: string;
+  readonly path: string;
+  readonly format: 'mosquitto' | 'csv';
+}
+
+/** How a row or document is checked. */
+export interface LookupOptions extends PasswordFormat {
+  /** `exists`: what is found is let in; the query itself says whom. */
+  readonly check: 'password' | 'exists';
 }
 
 export interface MatchOptions {
@@ -144,12 +156,7 @@ export interface LdapOptions extends ExternalOptions {
 export type AuthenticationOptions =
   | { readonly type: 'anonymous' | 'users'; readonly name: string }
   | { readonly type: 'psk'; readonly name: string; readonly mustBeUser: boolean }
-  | {
-      readonly type: 'passwordFile';
-      readonly name: string;
-      readonly path: string;
-      readonly format: 'mosquitto' | 'csv';
-    }
+  | PasswordFileOptions
   | (MatchOptions & { readonly type: 'clientId' | 'ip' })
   | CertificateOptions
   | JwtOptions

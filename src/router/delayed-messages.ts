@@ -56,7 +56,7 @@ export class DelayedMessages {
     private readonly store: Store,
     private readonly wheel: TimerWheel,
     private readonly nowMs: () => number,
-    private readonly messagesMax: number,
+    private readonly limits: { readonly delayedMessagesMax: number },
     private readonly publish: (message: Message) => void,
   ) {
     this.timer = new WheelTimer(() => this.publishDue());
@@ -81,7 +81,7 @@ export class DelayedMessages {
 
   /** Keeps a message for later. Returns false when there are as many as may be. */
   add(message: Message, { seconds, topicName }: Delay): boolean {
-    if (this.count >= this.messagesMax || this.store.failed !== undefined) return false;
+    if (this.count >= this.limits.delayedMessagesMax || this.store.failed !== undefined) return false;
     const dueAtMs = this.nowMs() + seconds * 1000;
     const later = Message.create(
       {

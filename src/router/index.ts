@@ -1,7 +1,7 @@
 export { type DelayedMessage, DelayedMessages } from './delayed-messages.js';
 export { GroupStore } from './group-store.js';
 export { PAUSE, type Retained, type RetainedLimits, RetainedStore } from './retained-store.js';
-export { Router, type RouterOptions } from './router.js';
+export { Router, type RouterOptions, retainedLimits } from './router.js';
 export { SharedGroup, type ShareStrategy, shareStrategies } from './shared-group.js';
 export { StoredRetained } from './stored-retained.js';
 export { type Delivery, type Subscriber, Subscription } from './subscription.js';

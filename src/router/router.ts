@@ -17,7 +17,7 @@ import {
 import { AllRetained } from './all-retained.js';
 import { type Delay, type DelayedMessages, delayOf } from './delayed-messages.js';
 import type { GroupStore } from './group-store.js';
-import { type Retained, RetainedStore } from './retained-store.js';
+import { type Retained, type RetainedLimits, RetainedStore } from './retained-store.js';
 import type { SharedGroup, ShareStrategy } from './shared-group.js';
 import type { StoredRetained } from './stored-retained.js';
 import type { Delivery, Subscription } from './subscription.js';
@@ -26,8 +26,9 @@ import { TopicTree } from './topic-tree.js';
 
 export interface RouterOptions {
   readonly strategy: ShareStrategy;
-  readonly sharedQueueMessagesMax: number;
   readonly topicCacheEntriesMax: number;
+  /** These three may change. */
+  readonly sharedQueueMessagesMax: number;
   readonly retainedMessagesMax: number;
   readonly retainedBytesMax: number;
   readonly clock: Clock;
@@ -60,17 +61,15 @@ export class Router {
     const nowMs = () => options.clock.nowMs();
     this.tree = new TopicTree({
       strategy: options.strategy,
-      queueMessagesMax: options.sharedQueueMessagesMax,
+      get queueMessagesMax() {
+        return options.sharedQueueMessagesMax;
+      },
       onDropped: options.onDropped,
       nowMs,
       store: options.groupStore,
     });
     this.cache = new TopicCache(options.topicCacheEntriesMax);
-    const inMemory = new RetainedStore(
-      { messagesMax: options.retainedMessagesMax, bytesMax: options.retainedBytesMax },
-      options.wheel,
-      nowMs,
-    );
+    const inMemory = new RetainedStore(retainedLimits(options), options.wheel, nowMs);
     this.retained = options.storedRetained ? new AllRetained(inMemory, options.storedRetained) : inMemory;
     this.storeFailed = options.storeFailed ?? (() => false);
     this.handlingOf = options.handlingOf ?? (() => IN_MEMORY);
@@ -197,4 +196,18 @@ export class Router {
     entry.groups = groups;
     this.cache.freshen(entry);
   }
+}
+
+/** The limits on retained messages as they are whenever one is kept. */
+export function retainedLimits(
+  limits: Pick<RouterOptions, 'retainedMessagesMax' | 'retainedBytesMax'>,
+): RetainedLimits {
+  return {
+    get messagesMax() {
+      return limits.retainedMessagesMax;
+    },
+    get bytesMax() {
+      return limits.retainedBytesMax;
+    },
+  };
 }

@@ -20,7 +20,7 @@ export class Pressure {
 
   constructor(
     private readonly wheel: TimerWheel,
-    readonly holdMs: number,
+    public holdMs: number,
   ) {}
 
   /** Ticks at which the last few holds ended in vain, oldest first. */

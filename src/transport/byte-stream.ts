@@ -77,6 +77,8 @@ export interface Listener {
   readonly name: string;
   /** What it is bound to; the real port where 0 was asked for. `path` for a Unix socket. */
   readonly bound: { readonly address: string; readonly port: number } | { readonly path: string };
+  /** How many connections may be open from now on, where the listener counts them itself, before their streams are handed up. */
+  limit?(connectionsMax: number): void;
   /** Stops accepting. Streams already handed up live on. */
   close(): Promise<void>;
 }

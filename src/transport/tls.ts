@@ -34,7 +34,10 @@ export function listenTls(options: TlsListenOptions): Promise<Listener> {
     server.listen({ ...(unixPath === undefined ? { host, port, ipv6Only } : { path: unixPath }), backlog }, () => {
       server.off('error', refused);
       server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
-      resolve({ name, bound: boundTo(server, unixPath), close: () => closeServer(server, endpoint) });
+      const limit = (connectionsMax: number) => {
+        server.maxConnections = connectionsMax;
+      };
+      resolve({ name, bound: boundTo(server, unixPath), limit, close: () => closeServer(server, endpoint) });
     });
   });
 }

@@ -160,7 +160,10 @@ function bind(
         typeof address === 'object' && address !== null
           ? { address: address.address, port: address.port }
           : { path: unixPath ?? '' };
-      resolve({ name, bound, close: async () => stopAccepting(server) });
+      const limit = (connectionsMax: number) => {
+        server.maxConnections = connectionsMax;
+      };
+      resolve({ name, bound, limit, close: async () => stopAccepting(server) });
     });
   });
 }

@@ -47,7 +47,7 @@ describe('a damaged WebSocket', () => {
       name: 'fuzz',
       path: '/mqtt',
       origins: [],
-      packetBytesMax: 1000,
+      packetBytesMax: () => 1000,
       trustedProxies: ['127.0.0.1', '10.0.0.0/8'],
       log: silentLogger,
       onStream: (stream) => {

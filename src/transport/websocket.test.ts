@@ -30,7 +30,7 @@ async function listen(options: Partial<WebSocketListenOptions> = {}): Promise<Se
     port: 0,
     path: '/mqtt',
     origins: [],
-    packetBytesMax: 32 * 1024 * 1024,
+    packetBytesMax: () => 32 * 1024 * 1024,
     handshakeTimeoutMs: 60_000,
     onStream: (stream) => streams.push(stream),
     log: { ...silentLogger, warning: (_event, sentence) => lines.push(sentence) },
@@ -197,7 +197,7 @@ describe('a WebSocket connection', () => {
   });
 
   it('is closed when a frame is larger than any packets could need', async () => {
-    const { port, streams, close } = await listen({ packetBytesMax: 1000 });
+    const { port, streams, close } = await listen({ packetBytesMax: () => 1000 });
     const client = dial(port);
     await once(client, 'open');
     await until(() => streams.length === 1);
@@ -323,7 +323,7 @@ it('a WebSocket attached to an HTTP server leaves other paths and requests to it
     name: 'shared',
     path: '/mqtt',
     origins: [],
-    packetBytesMax: 1000,
+    packetBytesMax: () => 1000,
     onStream: (stream) => streams.push(stream),
     log: silentLogger,
   });

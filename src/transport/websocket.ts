@@ -157,8 +157,8 @@ export interface WebSocketOptions {
   readonly path: string;
   /** Values of the Origin header that may connect; empty for any. Programs that send none are let in: only browsers vouch for it. */
   readonly origins: readonly string[];
-  /** Bounds what one frame may hold: two of the largest packets and some. */
-  readonly packetBytesMax: number;
+  /** The largest packet at present; bounds what one frame may hold: two of them and some. */
+  readonly packetBytesMax: () => number;
   /** Addresses and networks whose X-Forwarded-For header is believed. */
   readonly trustedProxies?: readonly string[];
   readonly onStream: AcceptStream;
@@ -180,7 +180,6 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: 2 * options.packetBytesMax + 65_536,
     closeTimeout: LINGER_MS,
     // [MQTT-6.0.0-4] `mqtt` wins when it is offered; 3.1 clients that offer only their own name get that one
     handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
@@ -205,6 +204,7 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
       answer(socket, status, reason);
       return;
     }
+    webSockets.options.maxPayload = 2 * options.packetBytesMax() + 65_536;
     webSockets.handleUpgrade(request, socket, head, (webSocket) =>
       options.onStream(
         new WebSocketStream(

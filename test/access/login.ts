@@ -1,4 +1,5 @@
 /** Logins as tests make them: a CONNECT, and what comes back. */
+import assert from 'node:assert/strict';
 import type { Broker, ConfigInput } from '../../src/index.js';
 import { PacketType, ReasonCode } from '../../src/protocol/index.js';
 import { Scene } from '../support/scene.js';
@@ -30,6 +31,15 @@ export async function loginCode(...given: Parameters<typeof login>): Promise<num
   const { reasonCode, client } = await login(...given);
   client.stream.destroy();
   return reasonCode;
+}
+
+/** Tries user names with passwords, and expects these reason codes. */
+export async function tryLogins(
+  scene: Scene,
+  attempts: readonly (readonly [username: string, password: string | undefined, expected: number])[],
+): Promise<void> {
+  for (const [username, password, expected] of attempts)
+    assert.equal(await loginCode(scene, username, password), expected, username);
 }
 
 export const ok = ReasonCode.Success;

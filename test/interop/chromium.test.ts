@@ -1,21 +1,23 @@
 /**
- * MQTT.js in a page of headless Chromium, over WebSocket with and without TLS: the page comes from an HTTP server here and runs the same
+ * MQTT.js in a page of headless Chromium, over WebSocket with and without TLS, whose certificate comes from the broker's own authority, which the
+ * browser's store trusts: the page comes from an HTTP server here and runs the same
  * `mqttjs-scenario` as Node does. `DUNLIN_SCREENSHOT=FILE.png` keeps a picture of the page.
  */
 import assert from 'node:assert/strict';
-import { createHash, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Browser, chromium } from 'playwright-core';
-import { Authority, Folder } from '../support/pki.js';
+import { Folder } from '../support/pki.js';
 import { assertReport } from './mqttjs-expected.js';
 import type { ScenarioReport } from './mqttjs-scenario.js';
 import { embeddedBroker, findProgram, type RunningBroker, root } from './support.js';
 
 const executablePath = findProgram('chromium', 'test/interop/chromium: chromium');
+const certutil = findProgram('certutil', 'test/interop/chromium: certutil (libnss3-tools)');
 const flags = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
   ...['--disable-component-update', '--disable-sync'],
@@ -59,34 +61,41 @@ async function serveFiles(): Promise<Server> {
   return server;
 }
 
-describe('MQTT.js in Chromium', { skip: executablePath === undefined, timeout: 180_000 }, () => {
+/** A home folder whose certificate store (NSS, which Chromium reads on Linux) trusts the authority. */
+async function trustingHome(folder: Folder, response: Response): Promise<string> {
+  const home = folder.at('home');
+  const store = `sql:${home}/.pki/nssdb`;
+  mkdirSync(`${home}/.pki/nssdb`, { recursive: true });
+  const authority = folder.write('ca.pem', await response.text());
+  execFileSync(certutil!, ['-d', store, '-N', '--empty-password']);
+  execFileSync(certutil!, ['-d', store, '-A', '-t', 'C,,', '-n', 'Dunlin', '-i', authority]);
+  return home;
+}
+
+describe('MQTT.js in Chromium', {
+  skip: executablePath === undefined || certutil === undefined,
+  timeout: 180_000,
+}, () => {
   let broker: RunningBroker;
   let server: Server;
   let browser: Browser;
   const folder = new Folder();
   before(async () => {
-    const authority = await Authority.create('Root');
-    const issued = await authority.issue('localhost', { names: ['localhost'] });
-    const tls = {
-      certificate: folder.write('server.pem', issued.certificate + authority.certificate),
-      key: folder.write('server.key', issued.key),
-    };
     broker = await embeddedBroker({
       listeners: [
         { name: 'tcp', port: 0 },
         { name: 'web', protocol: 'ws', port: 0 },
-        { name: 'secure', protocol: 'wss', port: 0, tls },
+        { name: 'secure', protocol: 'wss', port: 0, tls: { authority: true } },
       ],
+      certificateAuthority: { folder: folder.at('ca') },
     });
     server = await serveFiles();
-    const { publicKey } = new X509Certificate(authority.certificate);
-    const trusted = createHash('sha256')
-      .update(publicKey.export({ type: 'spki', format: 'der' }))
-      .digest('base64');
+    const home = await trustingHome(folder, await fetch(`http://127.0.0.1:${broker.webPort}/ca.pem`));
     browser = await chromium.launch({
       executablePath: executablePath!,
       headless: true,
-      args: [...flags, `--ignore-certificate-errors-spki-list=${trusted}`],
+      args: flags,
+      env: { ...process.env, HOME: home } as Record<string, string>,
       timeout: 120_000,
     });
   });

@@ -1,5 +1,6 @@
 /** Who gets in: chains of sources by listener, files that change, users that are told apart by nothing. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -112,6 +113,20 @@ describe('a chain of authentication', () => {
         assert.equal(await loginCode(scene, 'bob', 'four'), ok, 'what was read before stays in force');
       },
     );
+  });
+
+  it('takes a table of salted digests, as EMQX imports it', async () => {
+    const path = join(folder, 'emqx.csv');
+    const hash = createHash('sha256').update('onesalty').digest('hex');
+    writeFileSync(path, `user_id,password_hash,salt,is_superuser\nada,${hash},salty,false\n`);
+    const source = { type: 'passwordFile', path, format: 'csv', passwordAlgorithm: 'sha256' } as const;
+    await withBroker({ authentication: [{ ...source, saltPosition: 'suffix' }] }, async (scene) => {
+      assert.equal(await loginCode(scene, 'ada', 'one'), ok);
+      assert.equal(await loginCode(scene, 'ada', 'onesalty'), badLogin);
+    });
+    await withBroker({ authentication: [{ ...source, saltPosition: 'prefix' }] }, async (scene) => {
+      assert.equal(await loginCode(scene, 'ada', 'one'), badLogin);
+    });
   });
 
   it('does not begin without its files', async () => {

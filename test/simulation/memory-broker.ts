@@ -69,6 +69,7 @@ export class MemoryBroker {
       run: new PublishRun(),
       view: new PublishView(),
       limits: all,
+      granted: all,
       protocol: {
         maximumQoS: 2,
         retain: true,

@@ -28,7 +28,7 @@ export class AuthenticationChain {
 
   /** `knowsNobody`: no source knows users, so a user name counts for nothing where anonymous clients are allowed. */
   constructor(
-    private readonly sources: readonly AuthenticationSource[],
+    readonly sources: readonly AuthenticationSource[],
     private readonly byListener: ReadonlyMap<string, readonly AuthenticationSource[]>,
     private readonly knowsNobody: () => boolean,
     private readonly log: Logger,

@@ -60,16 +60,11 @@ export class LookupSource extends ExternalSource<readonly string[]> {
 
   /** Errors  Error when the row cannot be used: that concerns one user, not the source. */
   private hashOf(row: Row): PasswordHash {
-    const {
-      passwordAlgorithm: algorithm,
-      saltPosition,
-      pbkdf2Iterations: iterations,
-      pbkdf2Digest: digest,
-    } = this.options;
     const text = textOf(row, 'password_hash', 'passwordHash', 'password', 'value');
     if (text === undefined) throw new Error('what was found has no password_hash');
-    const hash = parseDigest(text, textOf(row, 'salt') ?? '', { algorithm, saltPosition, iterations, digest });
-    if (hash === undefined) throw new Error(`password_hash is not as passwordAlgorithm ${algorithm} says`);
+    const hash = parseDigest(text, textOf(row, 'salt') ?? '', this.options);
+    if (hash === undefined)
+      throw new Error(`password_hash is not as passwordAlgorithm ${this.options.passwordAlgorithm} says`);
     return hash;
   }
 
@@ -96,10 +91,10 @@ function isAdministration(text: string | undefined): text is 'viewer' | 'operato
 }
 
 function decoyOf(options: LookupOptions): PasswordHash {
-  const { passwordAlgorithm: algorithm, saltPosition, pbkdf2Iterations: iterations, pbkdf2Digest: digest } = options;
+  const { passwordAlgorithm: algorithm } = options;
   if (algorithm === 'auto') return decoyHash;
   const bcrypt = '$2b$10$abcdefghijklmnopqrstuuJmVv0M7Vq5dWm0sGr5cEZ7uW1sXo9nO';
   const text =
     algorithm === 'bcrypt' ? bcrypt : '00'.repeat({ md5: 16, sha1: 20, sha256: 32 }[algorithm as 'md5'] ?? 64);
-  return parseDigest(text, 'salt', { algorithm, saltPosition, iterations, digest }) ?? decoyHash;
+  return parseDigest(text, 'salt', options) ?? decoyHash;
 }

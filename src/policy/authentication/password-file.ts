@@ -2,27 +2,24 @@
  * Users of a file that is read again when it changes.
  *
  *   mosquitto   <user name>:<hash>                     as `dunlin passwd` and mosquitto_passwd write it
- *   csv         header line with username and one of password, passwordHash; also salt, algorithm, roles, groups, isSuperuser, enabled
+ *   csv         header line with username and one of password, passwordHash; also salt, roles, groups, listeners, isSuperuser, enabled
  */
 import type { Logger } from '../../base/index.js';
-import type { UserOptions } from '../options.js';
+import type { PasswordFileOptions, PasswordFormat, UserOptions } from '../options.js';
 import type { PasswordChecker } from '../passwords/password-checker.js';
+import { parseDigest } from '../passwords/password-hash.js';
 import { readyStatus, type SourceStatus } from '../sources/guard.js';
 import { WatchedFile } from '../sources/watched-file.js';
-import { UserStore, UsersSource } from './users.js';
+import { type NewUser, UserStore, UsersSource } from './users.js';
 
 export class PasswordFileSource extends UsersSource {
-  private readonly file: WatchedFile<UserOptions[]>;
+  private readonly file: WatchedFile<NewUser[]>;
 
-  constructor(
-    { name, path, format }: { readonly name: string; readonly path: string; readonly format: 'mosquitto' | 'csv' },
-    checker: PasswordChecker,
-    log: Logger,
-    lookMs?: number,
-  ) {
+  constructor(options: PasswordFileOptions, checker: PasswordChecker, log: Logger, lookMs?: number) {
+    const { name, path, format } = options;
     const store = new UserStore(name);
     super(name, 'passwordFile', store, checker, false);
-    const parse = format === 'csv' ? parseUserTable : parsePasswordFile;
+    const parse = format === 'csv' ? (text: string) => parseUserTable(text, options) : parsePasswordFile;
     this.file = new WatchedFile(path, parse, (users) => store.setAll(users), log, lookMs);
   }
 
@@ -63,6 +60,7 @@ const columns = [
   'username',
   'password',
   'passwordHash',
+  'salt',
   'roles',
   'groups',
   'isSuperuser',
@@ -77,13 +75,20 @@ const otherNames: Readonly<Record<string, (typeof columns)[number]>> = {
 };
 
 /** Errors  Error that names the line. */
-export function parseUserTable(text: string): UserOptions[] {
+export function parseUserTable(text: string, format: PasswordFormat): NewUser[] {
   const [header, ...rows] = parseCsv(text);
   if (header === undefined) throw new Error('has no header line');
   const names = header.cells.map((cell) => (Object.hasOwn(otherNames, cell) ? otherNames[cell]! : cell));
   const unknown = names.find((name) => !(columns as readonly string[]).includes(name));
   if (unknown !== undefined) throw new Error(`line 1: ${JSON.stringify(unknown)} is none of ${columns.join(', ')}`);
   const seen = new Set<string>();
+  const hashed = (passwordHash: string, salt: string, line: number) => {
+    const { passwordAlgorithm } = format;
+    if (passwordAlgorithm === 'auto') return { passwordHash };
+    const hash = parseDigest(passwordHash, salt, format);
+    if (hash === undefined) throw new Error(`line ${line}: the password hash is not as ${passwordAlgorithm} says`);
+    return { hash };
+  };
   return rows.map(({ cells, line }) => {
     if (cells.length !== names.length)
       throw new Error(`line ${line}: has ${cells.length} columns, the header ${names.length}`);
@@ -102,7 +107,7 @@ export function parseUserTable(text: string): UserOptions[] {
       throw new Error(`line ${line}: either password or passwordHash is needed`);
     return {
       username,
-      ...(passwordHash === '' ? { password } : { passwordHash }),
+      ...(passwordHash === '' ? { password } : hashed(passwordHash, cell('salt'), line)),
       roles: list('roles'),
       groups: list('groups'),
       listeners: list('listeners'),

@@ -14,6 +14,9 @@ import { ScramUsers } from '../scram-users.js';
 import { readyStatus, type SourceStatus } from '../sources/guard.js';
 import { type AuthenticationSource, type Decision, identityOf, next, wrongPassword } from './source.js';
 
+/** A user whose hash is in no text format has it read already. */
+export type NewUser = UserOptions & { readonly hash?: PasswordHash };
+
 export interface User {
   readonly options: UserOptions;
   /** Of a plain password. */
@@ -53,7 +56,7 @@ export class UserStore {
   }
 
   /** Puts these users in the place of all. */
-  setAll(all: readonly UserOptions[]): void {
+  setAll(all: readonly NewUser[]): void {
     const before = new Map(this.users);
     this.users.clear();
     try {
@@ -90,9 +93,9 @@ export class UserStore {
     return index < this.hashed.length ? this.users.get(this.hashed[index]!)!.hash : undefined;
   }
 
-  private put(options: UserOptions): void {
+  private put(options: NewUser): void {
     const { username, password, passwordHash, roles = [], groups = [], administration = 'none' } = options;
-    let hash: PasswordHash | undefined;
+    let { hash } = options;
     if (passwordHash !== undefined) {
       hash = parsePasswordHash(passwordHash);
       if (hash === undefined) throw new Error(`the password hash of ${JSON.stringify(username)} is in no known format`);

@@ -50,7 +50,7 @@ export class AuthorizationChain {
   private readonly nowMs: () => number;
 
   constructor(
-    private readonly sources: readonly AuthorizationSource[],
+    readonly sources: readonly AuthorizationSource[],
     private readonly options: ChainOptions,
   ) {
     this.nowMs = options.nowMs ?? Date.now;

@@ -71,7 +71,12 @@ describe('password hashes', () => {
       salt: string,
       saltPosition: 'prefix' | 'suffix' = 'prefix',
     ) => {
-      const hash = parseDigest(text, salt, { algorithm, saltPosition, iterations: 1000, digest: 'sha256' });
+      const hash = parseDigest(text, salt, {
+        passwordAlgorithm: algorithm,
+        saltPosition,
+        pbkdf2Iterations: 1000,
+        pbkdf2Digest: 'sha256',
+      });
       return hash !== undefined && (await verifyPassword(Buffer.from('s3cret'), hash));
     };
     const { createHash, pbkdf2Sync } = await import('node:crypto');

@@ -12,6 +12,7 @@
  */
 import { createHash, pbkdf2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
+import type { PasswordFormat } from '../options.js';
 import { compareBcrypt } from './bcrypt-thread.js';
 
 const deriveScrypt = promisify<Buffer | string, Buffer, number, object, Buffer>(scrypt);
@@ -73,16 +74,9 @@ export function parsePasswordHash(text: string): PasswordHash | undefined {
   return undefined;
 }
 
-export interface DigestFormat {
-  readonly algorithm: PasswordAlgorithm;
-  readonly saltPosition: 'prefix' | 'suffix';
-  readonly iterations: number;
-  readonly digest: 'sha1' | 'sha256' | 'sha512';
-}
-
-/** Reads what a database holds: `text` is the hash (hexadecimal or base64), `salt` its salt column. */
-export function parseDigest(text: string, salt: string, format: DigestFormat): PasswordHash | undefined {
-  const { algorithm, saltPosition, iterations } = format;
+/** Reads what a table holds: `text` is the hash (hexadecimal or base64), `salt` its salt column. */
+export function parseDigest(text: string, salt: string, format: PasswordFormat): PasswordHash | undefined {
+  const { passwordAlgorithm: algorithm, saltPosition, pbkdf2Iterations: iterations, pbkdf2Digest } = format;
   if (algorithm === 'auto' || algorithm === 'bcrypt') return parsePasswordHash(text);
   const saltBytes = Buffer.from(salt);
   const saltFirst = saltPosition === 'prefix';
@@ -91,7 +85,7 @@ export function parseDigest(text: string, salt: string, format: DigestFormat): P
   const bytes = { md5: 16, sha1: 20, sha256: 32, sha512: 64, pbkdf2: 0 }[algorithm];
   const hash = decodeHash(text, bytes);
   if (hash === undefined) return undefined;
-  if (algorithm === 'pbkdf2') return { kind: 'pbkdf2', iterations, digest: format.digest, salt: saltBytes, hash };
+  if (algorithm === 'pbkdf2') return { kind: 'pbkdf2', iterations, digest: pbkdf2Digest, salt: saltBytes, hash };
   return { kind: 'digest', digest: algorithm, saltFirst, salt: saltBytes, hash };
 }
 

@@ -5,7 +5,7 @@
  * inode every two seconds: notifications of file systems miss too many ways of replacing a file.
  */
 import { readFile, stat } from 'node:fs/promises';
-import { Fault, type Logger } from '../../base/index.js';
+import { Fault, fileFailure, type Logger } from '../../base/index.js';
 
 const LOOK_MS = 2000;
 const BYTES_MAX = 256 * 1024 * 1024;
@@ -29,7 +29,7 @@ export class WatchedFile<Content> {
     try {
       await this.read(await this.mark());
     } catch (error) {
-      throw new Fault('ACCESS_FILE', `${this.path}: ${describe(error)}`, { cause: error });
+      throw new Fault('ACCESS_FILE', `${this.path}: ${fileFailure(error)}`, { cause: error });
     }
     this.timer = setInterval(() => void this.look(), this.lookMs).unref();
   }
@@ -48,7 +48,7 @@ export class WatchedFile<Content> {
       await this.read(mark);
       this.log.information('file.reloaded', 'a changed file was read', { path: this.path });
     } catch (error) {
-      const sentence = describe(error);
+      const sentence = fileFailure(error);
       if (sentence !== this.lastError)
         this.log.error('file.reload-failed', 'a changed file cannot be used; what was read before stays in force', {
           path: this.path,
@@ -78,12 +78,4 @@ export class WatchedFile<Content> {
     this.take(this.parse(text));
     this.lastError = undefined;
   }
-}
-
-function describe(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is no such file';
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
-  if (code === 'EISDIR') return 'it is a folder';
-  return message;
 }

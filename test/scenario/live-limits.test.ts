@@ -1,0 +1,90 @@
+/** Limits that change while clients are connected. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { it } from 'node:test';
+import { type ConfigInput, resolveConfig } from '../../src/config/index.js';
+import { PacketType } from '../../src/protocol/index.js';
+import { Scene } from '../support/scene.js';
+
+const QUOTA_EXCEEDED = 0x97;
+
+async function withScene(config: ConfigInput, run: (scene: Scene) => Promise<void>): Promise<void> {
+  const scene = new Scene(5, { config });
+  await scene.start();
+  try {
+    await run(scene);
+  } finally {
+    await scene.stop();
+  }
+}
+
+function change(scene: Scene, input: ConfigInput): void {
+  const { limits, listeners } = resolveConfig(input);
+  scene.broker.protect({ limits, listeners });
+}
+
+it('a shorter queue counts at once, for sessions that are there', () =>
+  withScene({}, async (scene) => {
+    const reader = await scene.connect(scene.kept('away'));
+    await reader.subscribe('t', { qos: 1 });
+    await scene.drop(reader);
+    change(scene, { limits: { queueMessagesMax: 3, queueOverflow: 'refuse' } });
+    const publisher = await scene.connect();
+    const codes = [];
+    for (let index = 0; index < 4; index++) codes.push(await publisher.deliver('t', `${index}`, { qos: 1 }));
+    assert.deepEqual(codes, [0, 0, 0, QUOTA_EXCEEDED]);
+    change(scene, { limits: { queueMessagesMax: 4, queueOverflow: 'refuse' } });
+    assert.equal(await publisher.deliver('t', '4', { qos: 1 }), 0);
+  }));
+
+it('what a client was told holds for its connection; the next one is told the new limits', () =>
+  withScene({ limits: { packetBytesMax: 5000, receiveMaximum: 9, topicAliasMaximum: 3 } }, async (scene) => {
+    const old = await scene.connect();
+    change(scene, { limits: { packetBytesMax: 200, receiveMaximum: 1, topicAliasMaximum: 0 } });
+    assert.equal(await old.deliver('t', 'x'.repeat(3000), { qos: 1, properties: { topicAlias: 3 } }), 0x10);
+    for (let index = 0; index < 3; index++) {
+      old.publish('t', 'x', { qos: 2 });
+      await old.packet(PacketType.Pubrec);
+    }
+    assert.equal(await old.deliver('t', 'x', { qos: 1 }), 0x10, 'three open exchanges are fewer than nine');
+    const next = await scene.open();
+    const { properties } = await next.connect({ clientId: 'next' });
+    assert.equal(properties?.maximumPacketSize, 200);
+    assert.equal(properties?.receiveMaximum, 1);
+    assert.equal(properties?.topicAliasMaximum, 0);
+    next.publish('t', 'x'.repeat(300));
+    await next.refused(0x95);
+  }));
+
+it('retained messages and subscriptions are bounded by the limits of now', () =>
+  withScene({}, async (scene) => {
+    const client = await scene.connect();
+    change(scene, { limits: { retainedMessagesMax: 1, subscriptionsPerClientMax: 1, topicLevelsMax: 2 } });
+    assert.equal(await client.deliver('a', 'x', { qos: 1, retain: true }), 0x10);
+    assert.equal(await client.deliver('b', 'x', { qos: 1, retain: true }), QUOTA_EXCEEDED);
+    assert.deepEqual(await client.subscribe(['c', 'd'], { qos: 0 }), [0, QUOTA_EXCEEDED]);
+    change(scene, { limits: { retainedMessagesMax: 2 } });
+    assert.equal(await client.deliver('b/c/d', 'x', { qos: 1, retain: true }), 0x10);
+  }));
+
+for (const protocol of ['mqtt', 'ws'] as const)
+  it(`the connections of a listener (${protocol}) are counted against the limit of now`, () => {
+    const listener = { name: 'a', protocol, port: 0 };
+    return withScene({ listeners: [{ ...listener, connectionsMax: 1 }] }, async (scene) => {
+      const open = async () => {
+        const socket = connect(scene.port, '127.0.0.1').on('error', () => {});
+        await once(socket, 'connect');
+        return socket;
+      };
+      const first = await open();
+      await once(await open(), 'close');
+      change(scene, { listeners: [{ ...listener, connectionsMax: 2 }] });
+      const second = await open();
+      await once(await open(), 'close');
+      assert.equal(first.destroyed, false);
+      assert.equal(second.destroyed, false);
+      first.destroy();
+      second.destroy();
+    });
+  });
