@@ -203,6 +203,42 @@ describe('dunlin -c mosquitto.conf', { timeout: 120_000 }, () => {
     await broker.stop();
   });
 
+  it('SIGHUP puts in force what mosquitto reads again, and names the rest', async () => {
+    const port = await freePort();
+    const text = (more: string) => `user root\nlistener ${port} 127.0.0.1\n${more}`;
+    const conf = file('again.conf', text('allow_anonymous true\n'));
+    const broker = await start('-c', conf);
+    await broker.saw(/listen socket on port/);
+    await leave(await client(port, 'before'));
+    file(
+      'again.conf',
+      text(
+        'allow_anonymous true\nclientid_prefixes x-\nmax_packet_size 5000\nallow_zero_length_clientid false\nmount_point m\n',
+      ),
+    );
+    broker.child.kill('SIGHUP');
+    await broker.saw(/listeners\.mqtt-\d+\.mountPoint changed in .* it takes effect after a restart/);
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    const other = new WireClient(socket, 5);
+    other.sendConnect({ clientId: 'other' });
+    await other.refused(0x87);
+    const made = await client(port, 'x-1');
+    await made.subscribe('t');
+    made.publish('t', 'x'.repeat(6000));
+    await made.refused(0x95);
+    file('again.conf', text('allow_anonymous false\nclientid_prefixes x-\n'));
+    broker.child.kill('SIGHUP');
+    await broker.saw(/allowAnonymous is as in/);
+    const nameless = new WireClient(connect(port, '127.0.0.1'), 5);
+    nameless.sendConnect({ clientId: 'x-2' });
+    await nameless.refused(0x87);
+    file('again.conf', text('nonsense\n'));
+    broker.child.kill('SIGHUP');
+    await broker.saw(/again\.conf:3:1: nonsense: unknown directive/);
+    await broker.stop();
+  });
+
   it('SIGUSR1 says that everything is on the disk, SIGUSR2 tells subscriptions and retained messages', async () => {
     const port = await freePort();
     const conf = file(

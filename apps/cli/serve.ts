@@ -412,11 +412,16 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   const { connectTimeoutSeconds, topicCacheEntriesMax } = current.limits;
   const limits = { ...next.limits, connectTimeoutSeconds, topicCacheEntriesMax };
   const listeners = current.listeners.map((listener) => {
-    const { connectionsMax } = next.listeners.find(({ name }) => name === listener.name) ?? listener;
-    return { ...listener, connectionsMax };
+    const found = next.listeners.find(({ name }) => name === listener.name) ?? listener;
+    const { connectionsMax, allowAnonymous, protocolVersions, emptyClientIds, clientIdPrefix, usernameAsClientId } =
+      found;
+    const terms = { allowAnonymous, protocolVersions, emptyClientIds, clientIdPrefix, usernameAsClientId };
+    return { ...listener, connectionsMax, ...terms };
   });
-  broker.protect({ rates, bans, protection, limits, listeners });
-  return { ...current, rates, bans, protection, limits, listeners };
+  const { clientIdPrefixes, refuseLongKeepAlive } = next.protocol;
+  const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
+  broker.protect({ rates, bans, protection, limits, listeners, protocol });
+  return { ...current, rates, bans, protection, limits, listeners, protocol };
 }
 
 /** The files that the configuration names may have changed while it did not. */

@@ -160,12 +160,23 @@ export interface BoundListener {
   readonly path: string | undefined;
 }
 
+/** What a listener looks at when a client connects. */
+export type TermOfListener =
+  | 'allowAnonymous'
+  | 'protocolVersions'
+  | 'emptyClientIds'
+  | 'clientIdPrefix'
+  | 'usernameAsClientId';
+
 /** Settings that can be changed while the broker runs. */
 export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
   /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
   readonly limits?: Limits;
-  /** How many connections these listeners may have. */
-  readonly listeners?: readonly Pick<ListenerConfig, 'name' | 'connectionsMax'>[];
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
+  readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
+    Partial<Pick<ListenerConfig, TermOfListener>>)[];
+  /** What is asked of clients that connect from now on. */
+  readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
 };
 
 export interface Broker {
@@ -237,7 +248,9 @@ const SWEEP_AGAIN_MS = 10;
 const RELIEF_MS = 500;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
+type ListenerChange = NonNullable<LiveSettings['listeners']>[number];
 const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
+const versionsOf = (names: readonly string[]) => names.map((version) => versions[version]!);
 const packageVersion = (): string =>
   (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
@@ -907,7 +920,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
-  protect({ limits, listeners = [], ...changed }: LiveSettings): void {
+  protect({ limits, listeners = [], protocol, ...changed }: LiveSettings): void {
     const { protection } = this;
     const settings = { ...this.protecting, ...changed };
     for (const { kind, value } of this.protecting.bans)
@@ -918,7 +931,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
-    for (const { name, connectionsMax } of listeners) this.limitListener(name, connectionsMax);
+    for (const listener of listeners) this.limitListener(listener);
+    if (protocol !== undefined) {
+      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
+      Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
+    }
     if (limits !== undefined) this.limit(limits);
   }
 
@@ -931,11 +948,16 @@ class BrokerNode implements Broker, ConnectionObserver {
     context.pressure.holdMs = limits.slowReaderHoldMs;
   }
 
-  private limitListener(name: string, connectionsMax: number): void {
-    const bound = this.bound.find(({ config }) => config.name === name);
-    if (bound === undefined) return;
-    bound.options.connectionsMax = connectionsMax;
-    bound.listener.limit?.(connectionsMax);
+  private limitListener(change: ListenerChange): void {
+    const { name, connectionsMax, protocolVersions } = change;
+    for (const { config, options, listener } of this.bound) {
+      if (config.name !== name) continue;
+      options.connectionsMax = connectionsMax;
+      listener.limit?.(connectionsMax);
+      for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
+        if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
+      if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
+    }
   }
 
   /** Ends the connections that a new ban concerns. */
@@ -1041,7 +1063,7 @@ function optionsOf(config: ListenerConfig): ListenerOptions {
     allowAnonymous: config.allowAnonymous,
     connectionsMax: config.connectionsMax,
     mountPoint: config.mountPoint,
-    protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+    protocolVersions: versionsOf(config.protocolVersions),
     pskIdentityAsUsername: config.tls.psk.identityAsUsername,
     ...own(config, 'maximumQoS'),
     ...own(config, 'topicAliasMaximum'),

@@ -10,19 +10,19 @@ const number = (sentence: string, maximum: number) =>
 export const listenerClientFields = {
   emptyClientIds: boolean({
     sentence: 'Whether clients may leave their client identifier to the broker.',
-    apply,
+    apply: 'reconnect',
     default: true,
   }),
   clientIdPrefix: text({
     sentence: 'What client identifiers that the broker chooses begin with.',
-    apply,
+    apply: 'reconnect',
     allowed: 'text of at most 64 bytes without control characters, `/`, `+` and `#`',
     check: (value) => bytesOf(value) <= 64 && printable(value) && !/[/+#]/.test(value),
     default: 'auto-',
   }),
   usernameAsClientId: boolean({
     sentence: 'Whether the user name replaces the client identifier; clients without one are refused.',
-    apply,
+    apply: 'reconnect',
     default: false,
   }),
   maximumQoS: number('Highest QoS that its clients may publish with, where it is lower than `protocol.maximumQoS`.', 2),

@@ -113,7 +113,7 @@ const listener = group({
     }),
     allowAnonymous: boolean({
       sentence: 'Whether clients may connect without a user name.',
-      apply: 'restart',
+      apply: 'reconnect',
       defaultText: 'true on loopback addresses and Unix sockets, else false',
       computed: ({ host, unixPath }) => unixPath !== undefined || isLoopback(String(host)),
     }),
@@ -133,7 +133,7 @@ const listener = group({
     }),
     protocolVersions: list({
       sentence: 'MQTT versions that clients may speak here.',
-      apply: 'restart',
+      apply: 'reconnect',
       default: ['3.1', '3.1.1', '5.0'],
       itemsMin: 1,
       item: choice({ sentence: 'An MQTT version.', apply: 'restart', choices: ['3.1', '3.1.1', '5.0'] }),
@@ -484,7 +484,7 @@ export const schema = group({
         }),
         clientIdPrefixes: list({
           sentence: 'What client identifiers have to begin with, one of these; empty: anything.',
-          apply: 'restart',
+          apply: 'reconnect',
           default: [],
           item: text({
             sentence: 'A beginning.',
@@ -496,7 +496,7 @@ export const schema = group({
         refuseLongKeepAlive: boolean({
           sentence:
             'Whether 3.1 and 3.1.1 clients with a longer keep alive than `limits.keepAliveSecondsMax` are refused, since they cannot be told another.',
-          apply: 'restart',
+          apply: 'reconnect',
           default: false,
         }),
         upgradeQoS: boolean({

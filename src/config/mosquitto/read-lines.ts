@@ -7,7 +7,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { quoted } from '../../base/index.js';
+import { fileFailure, quoted } from '../../base/index.js';
 import type { Line, Remarks } from './remarks.js';
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
@@ -64,7 +64,9 @@ function confFilesOf(line: Line, remarks: Remarks): string[] {
       .sort(inOrderOfMosquitto)
       .map((name) => join(line.value, name));
   } catch (error) {
-    remarks.problem(line, `the folder cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    const { code } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' || code === 'ENOTDIR' ? 'there is no such folder' : fileFailure(error);
+    remarks.problem(line, `${line.value} cannot be read: ${reason}`);
     return [];
   }
 }
@@ -108,13 +110,8 @@ function readText(file: string, remarks: Remarks): string | undefined {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const reasons: Record<string, string> = {
-      ENOENT: 'cannot be read: there is no such file',
-      EACCES: 'cannot be read: permission denied',
-      EISDIR: 'cannot be read: it is a folder',
-      ERR_ENCODING_INVALID_ENCODED_DATA: 'is not UTF-8 text',
-    };
-    remarks.problemOf(file, reasons[code ?? ''] ?? `cannot be read: ${(error as Error).message}`);
+    const notText = code === 'ERR_ENCODING_INVALID_ENCODED_DATA';
+    remarks.problemOf(file, notText ? 'is not UTF-8 text' : `cannot be read: ${fileFailure(error)}`);
     return undefined;
   }
 }
