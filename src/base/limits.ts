@@ -23,7 +23,7 @@ export interface Limits {
   readonly queueQos0: boolean;
   /** QoS 1 and 2 messages on their way to one client; the client's own Receive Maximum may lower it */
   readonly inflightMessagesMax: number;
-  /** Their bytes (topic name and payload); one message may always be on its way; 0 is no limit */
+  /** Bytes of their payloads from which on the next message waits; 0 is no limit */
   readonly inflightBytesMax: number;
   /** QoS 1 and 2 messages one client may have on their way to the broker; told to 5.0 clients (v5 §3.2.2.3.3) */
   readonly receiveMaximum: number;

@@ -237,7 +237,7 @@ const limits = group({
     inflightBytesMax: inUnit(
       'inflightBytesMax',
       'bytes',
-      'Bytes of QoS 1 and 2 messages on their way to one client at one time, of which one may always be larger; 0 is no limit.',
+      'Payload bytes of QoS 1 and 2 messages on their way to one client from which on the next one waits; 0 is no limit.',
       0,
       most,
     ),

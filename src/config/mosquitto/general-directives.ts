@@ -81,7 +81,13 @@ export const generalDirectives: readonly DirectiveRow[] = [
   ),
   honoured('max_keepalive', 'global', 'integer', '`limits.keepAliveSecondsMax` and `protocol.refuseLongKeepAlive`'),
   honoured('max_packet_size', 'global', 'integer', '`limits.packetBytesMax`'),
-  honoured('max_queued_bytes', 'global', 'integer', '`limits.queueBytesMax`'),
+  differs(
+    'max_queued_bytes',
+    'global',
+    'integer',
+    '`limits.queueBytesMax`',
+    'topic names count too; less than 1024 is raised to 1024',
+  ),
   differs('max_queued_messages', 'global', 'integer', '`limits.queueMessagesMax`', '0 is 100000000'),
   differs(
     'memory_limit',
@@ -91,7 +97,13 @@ export const generalDirectives: readonly DirectiveRow[] = [
     'the memory of the whole process counts; above it new clients are refused and publishers wait, and nobody is disconnected',
   ),
   honoured('message_size_limit', 'global', 'integer', '`limits.payloadBytesMax`'),
-  honoured('password_file', 'security', 'path', '`authentication`, type `passwordFile`'),
+  differs(
+    'password_file',
+    'security',
+    'path',
+    '`authentication`, type `passwordFile`',
+    'a line whose password is not hashed stops the start, where Mosquitto leaves the user out',
+  ),
   honoured('per_listener_settings', 'global', 'flag', 'settings of each listener'),
   differs(
     'persistence',
@@ -108,7 +120,13 @@ export const generalDirectives: readonly DirectiveRow[] = [
     'a folder of this name with `.dunlin` behind it; a file of Mosquitto is not read, and its presence is pointed out',
   ),
   differs('persistence_location', 'global', 'path', '`storage.path`', 'holds that folder'),
-  honoured('persistent_client_expiration', 'global', 'text', '`limits.sessionExpirySecondsMax`'),
+  differs(
+    'persistent_client_expiration',
+    'global',
+    'text',
+    '`limits.sessionExpirySecondsMax`',
+    'clients of 5.0 that ask for more are told, as the standard demands',
+  ),
   honoured('pid_file', 'global', 'path', '`process.pidFile`'),
   differs('plugin_opt_*', 'plugin', 'text', '', 'counts for plugins that are built in here', { repeats: true }),
   differs(
