@@ -1,8 +1,9 @@
 // `npm run bench`: every chosen scenario on every chosen broker, several times, the brokers taking turns (rounds.ts).
-// `npm run bench -- durable` is a bench of its own, in durable/.
+// `npm run bench -- durable` and `npm run bench -- bridge` are benches of their own, in durable/ and bridge/.
 
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bridge } from './bridge/main.js';
 import { durable } from './durable/main.js';
 import { describeMachine } from './machine.js';
 import { compileMqload } from './mqload.js';
@@ -14,6 +15,7 @@ import { formatTable, type Outcome } from './table.js';
 /** Returns the exit code: 0 done, 1 a broker without figures, 2 a mistake in the command. */
 export async function main(args: string[], root: string): Promise<number> {
   if (args[0] === 'durable') return durable(args.slice(1), root);
+  if (args[0] === 'bridge') return bridge(args.slice(1), root);
   let options: BenchOptions | undefined;
   let peers: Peer[];
   try {

@@ -1,6 +1,7 @@
 /** The library: what a Node program that embeds the broker imports. */
 
 export { Fault, type Logger, silentLogger } from './base/index.js';
+export type { BridgeStatus } from './bridge/index.js';
 export {
   type AttachOptions,
   type BoundListener,

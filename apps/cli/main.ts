@@ -12,6 +12,7 @@ Usage: dunlin [-c FILE] [-p PORT] [-v | -q] [-d]    runs the broker
        dunlin pub | sub | rr | bench [OPTIONS]      clients; --help after each tells more
        dunlin storage stat | check | backup | restore   the data folder; --help tells more
        dunlin passwd [OPTIONS] FILE USERNAME        password files; --help tells more
+       dunlin ctrl [OPTIONS] dynsec COMMAND         users, groups and roles of a running broker; --help tells more
        dunlin ca COMMAND [OPTIONS]                  the built-in certificate authority; --help tells more
        dunlin config check FILE                     names every problem of a configuration file
        dunlin config convert FILE [-o FILE]         writes a mosquitto.conf as a dunlin.yaml
@@ -38,6 +39,7 @@ const commands: Record<string, () => Promise<Command>> = {
   bench: async () => (await import('./bench.js')).runBench,
   config: async () => (await import('./config.js')).runConfig,
   ca: async () => (await import('./ca.js')).runCa,
+  ctrl: async () => (await import('./ctrl.js')).runCtrl,
   passwd: async () => (await import('./passwd.js')).runPasswd,
   storage: async () => (await import('./storage.js')).runStorage,
 };

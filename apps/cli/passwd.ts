@@ -7,6 +7,7 @@ import { lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } 
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { type HashScheme, hashPassword, hashSchemes, PBKDF2_ITERATIONS } from '../../src/policy/index.js';
+import { Interrupted, readHiddenLine } from './hidden-line.js';
 
 const help = `dunlin passwd: keeps a password file for a source of type passwordFile, or for Mosquitto
 
@@ -197,33 +198,12 @@ async function askPassword(): Promise<string> {
     }
     throw new Refusal('no password was given on standard input');
   }
-  const first = await askHidden('Password: ');
-  if ((await askHidden('Again: ')) !== first) throw new Refusal('the two passwords differ');
-  return first;
-}
-
-/** Reads a line from the terminal without showing it. */
-function askHidden(prompt: string): Promise<string> {
-  const { stdin, stderr } = process;
-  stderr.write(prompt);
-  stdin.setRawMode(true);
-  stdin.resume();
-  return new Promise((resolve, reject) => {
-    let text = '';
-    const end = (outcome: () => void): void => {
-      stdin.setRawMode(false);
-      stdin.pause();
-      stdin.off('data', take);
-      stderr.write('\n');
-      outcome();
-    };
-    const take = (chunk: Buffer): void => {
-      for (const character of chunk.toString('utf8')) {
-        if (character === '\r' || character === '\n' || character === '\u0004') return end(() => resolve(text));
-        if (character === '\u0003') return end(() => reject(new Refusal('interrupted', 1)));
-        text = character === '\u007f' || character === '\b' ? text.slice(0, -1) : text + character;
-      }
-    };
-    stdin.on('data', take);
-  });
+  try {
+    const first = await readHiddenLine('Password: ');
+    if ((await readHiddenLine('Again: ')) !== first) throw new Refusal('the two passwords differ');
+    return first;
+  } catch (error) {
+    if (error instanceof Interrupted) throw new Refusal('interrupted', 1);
+    throw error;
+  }
 }

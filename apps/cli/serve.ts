@@ -35,6 +35,7 @@ const BACKGROUND = 'DUNLIN_BACKGROUND';
 const STOP_SECONDS_MAX = 30;
 /** Codes of faults that lie in files which the configuration names. */
 const FILES_AT_FAULT = ['TLS_MATERIAL_INVALID', 'ACCESS_FILE'];
+const BRIDGES = /^bridges(\.|$)/;
 
 interface ServeOptions {
   file: string | undefined;
@@ -375,7 +376,9 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
   let rejected = false;
-  const protecting = changes.filter(({ apply, key }) => apply !== 'restart' && key !== 'log.level');
+  const protecting = changes.filter(
+    ({ apply, key }) => apply !== 'restart' && key !== 'log.level' && !BRIDGES.test(key),
+  );
   if (protecting.length > 0) {
     try {
       inForce = protect(broker, current, next);
@@ -385,7 +388,12 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
       logger.error('configuration.rejected', error.message);
     }
   }
+  if (changes.some(({ key }) => BRIDGES.test(key))) {
+    replaceBridges(broker, next.bridges, logger);
+    inForce = { ...inForce, bridges: next.bridges };
+  }
   for (const { key, apply } of changes) {
+    if (BRIDGES.test(key)) continue;
     if (apply === 'restart')
       logger.warning(
         'configuration.needsRestart',
@@ -422,6 +430,20 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
   broker.protect({ rates, bans, protection, limits, listeners, protocol });
   return { ...current, rates, bans, protection, limits, listeners, protocol };
+}
+
+/** Only bridges that differ are touched. */
+function replaceBridges(broker: Broker, bridges: Config['bridges'], logger: AdjustableLogger): void {
+  const { added, changed, removed } = broker.replaceBridges(bridges);
+  const say = (names: string[], what: string) => {
+    for (const name of names)
+      logger.information('configuration.applied', `Bridge ${JSON.stringify(name)} ${what}.`, {
+        key: `bridges.${name}`,
+      });
+  };
+  say(added, 'was added');
+  say(changed, 'connects anew with its changed settings');
+  say(removed, 'was removed');
 }
 
 /** The files that the configuration names may have changed while it did not. */

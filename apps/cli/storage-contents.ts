@@ -109,6 +109,8 @@ export function describeKey(key: string): string {
       return `the session of client ${text(1)}`;
     case 'w':
       return `the will of client ${text(1)}`;
+    case 'h':
+      return `what bridge has the session of client ${text(1)}`;
     case 'c':
       return key === 'cr' ? 'the counts of retained messages' : `the counts of ${owner()}`;
     case 'e':

@@ -15,6 +15,7 @@ import {
   Turn,
   WheelTimer,
 } from '../base/index.js';
+import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
   type AcceptanceOptions,
   CertificateAuthority,
@@ -23,11 +24,14 @@ import {
   withAuthority,
 } from '../certificates/index.js';
 import {
+  type BridgeConfig,
+  type BridgeInput,
   type Config,
   type ConfigInput,
   isSecure,
   isWebSocket,
   type ListenerConfig,
+  resolveBridge,
   resolveConfig,
 } from '../config/index.js';
 import {
@@ -82,6 +86,7 @@ import {
   NodeStream,
   securityOfSocket,
 } from '../transport/index.js';
+import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { fileAt } from './http-folder.js';
 import { listenOnceMore, placesOf } from './listener-hosts.js';
@@ -224,6 +229,16 @@ export interface Broker {
   ban(ban: NewBan): Ban;
   /** Lifts a ban; returns whether there was one. */
   unban(kind: BanKind, value: string): boolean;
+  /** The bridges to other brokers and how they are. */
+  bridges(): BridgeStatus[];
+  /** Adds a bridge. Errors: `ConfigError`, or `Fault` BRIDGE_EXISTS. */
+  addBridge(settings: BridgeInput): void;
+  /** Replaces all settings of a bridge; what waits for its remote stays. Errors: `ConfigError`, or `Fault` BRIDGE_UNKNOWN. */
+  changeBridge(name: string, settings: BridgeInput): void;
+  /** Ends a bridge and forgets what waits for its remote. Errors: `Fault` BRIDGE_UNKNOWN. */
+  removeBridge(name: string): void;
+  /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /**
    * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
    * clients are told in CONNACK counts for connections from now on.
@@ -286,6 +301,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly delayed: DelayedMessages;
   private readonly protection: Protection;
   private readonly overload: Overload;
+  private readonly bridging: Bridges;
   private authority: CertificateAuthority | undefined;
   private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
@@ -402,8 +418,12 @@ class BrokerNode implements Broker, ConnectionObserver {
       pressure,
       outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax, this.metrics),
       observer: this,
+      control: controlTopics(this.access),
       storage: persistent ? this.store : undefined,
     };
+    this.bridging = new Bridges(this.context, log, (bridge) => {
+      if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
+    });
     const { turn } = this.context;
     turn.beforeFlush = () => this.store.commit();
     this.store.onOperation = () => turn.schedule();
@@ -414,6 +434,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.context.policy.onChange?.(() => {
       for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
     });
+    this.joinDynamicSecurity();
     this.store.onHealth = (failed) => {
       if (failed === undefined) this.releasePublishers();
     };
@@ -444,6 +465,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
       this.overload.start();
       this.wheel.start();
+      this.bridging.start(this.config.bridges);
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
         const options = optionsOf(config);
@@ -487,14 +509,17 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
+    this.bridging.stop();
     this.authority?.stop();
     this.authority = undefined;
     this.delayed.stop();
     this.overload.stop();
     clearTimeout(this.sweepTimer);
     const deadline = Date.now() + STOP_GRACE_MS;
-    while (this.connections.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (this.connections.size + this.bridging.open > 0 && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
+    this.bridging.destroy();
     await Promise.all(listeners);
     await this.access.close();
     this.wheel.stop();
@@ -524,6 +549,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       connection.awaitsStorage = false;
       connection.proceed();
     }
+    this.bridging.releasePublishers();
   }
 
   delayedMessages(): DelayedInfo[] {
@@ -920,6 +946,30 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.protection.bans.remove(kind, value);
   }
 
+  bridges(): BridgeStatus[] {
+    return this.bridging.list();
+  }
+
+  addBridge(settings: BridgeInput): void {
+    this.bridging.add(this.resolvedBridge(settings));
+  }
+
+  changeBridge(name: string, settings: BridgeInput): void {
+    this.bridging.change(name, this.resolvedBridge({ name, ...settings }));
+  }
+
+  removeBridge(name: string): void {
+    this.bridging.remove(name);
+  }
+
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] } {
+    return this.bridging.replace(bridges);
+  }
+
+  private resolvedBridge(settings: BridgeInput): BridgeConfig {
+    return resolveBridge(settings, this.config.storage.mode);
+  }
+
   protect({ limits, listeners = [], protocol, ...changed }: LiveSettings): void {
     const { protection } = this;
     const settings = { ...this.protecting, ...changed };
@@ -957,6 +1007,28 @@ class BrokerNode implements Broker, ConnectionObserver {
       for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
         if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
       if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
+    }
+  }
+
+  private joinDynamicSecurity(): void {
+    const { dynamicSecurity } = this.access;
+    if (dynamicSecurity === undefined) return;
+    // Later, so that the answer and the acknowledgement of whoever asked for it are on their way.
+    dynamicSecurity.onRevoked = (usernames) => setImmediate(() => this.dropUsers(usernames));
+    dynamicSecurity.addressesByUser = () => {
+      const addresses = new Map<string, string[]>();
+      for (const { client, connected } of this.connections)
+        if (connected && client?.username !== undefined)
+          addresses.set(client.username, [...(addresses.get(client.username) ?? []), client.address]);
+      return addresses;
+    };
+  }
+
+  private dropUsers(usernames: ReadonlySet<string>): void {
+    for (const connection of [...this.connections]) {
+      const username = connection.client?.username;
+      if (connection.connected && username !== undefined && usernames.has(username))
+        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
     }
   }
 
@@ -1023,10 +1095,12 @@ class BrokerNode implements Broker, ConnectionObserver {
     );
     const timer = new WheelTimer(() => {
       this.sys!.update(clock.nowMs());
+      this.bridging.show();
       this.wheel.arm(timer, intervalSeconds * 1000);
     });
     this.sysTimer = timer;
     this.sys.update(clock.nowMs());
+    this.bridging.show();
     this.wheel.arm(timer, intervalSeconds * 1000);
   }
 }

@@ -3,6 +3,7 @@
  * and disturbs nobody. An event without listeners costs a look-up.
  */
 import type { Logger } from '../base/index.js';
+import type { BridgeStatus } from '../bridge/index.js';
 import type { ProtocolVersion, QoS } from '../protocol/index.js';
 
 export interface ClientInfo {
@@ -20,6 +21,8 @@ export interface BrokerEvents {
   clientDisconnected: { readonly client: ClientInfo; readonly reasonCode: number | undefined; readonly reason: string };
   subscribed: { readonly client: ClientInfo; readonly topicFilter: string; readonly qos: QoS };
   unsubscribed: { readonly client: ClientInfo; readonly topicFilter: string };
+  /** A bridge has come into another state. */
+  bridgeChanged: { readonly bridge: BridgeStatus };
 }
 
 export type BrokerEventName = keyof BrokerEvents;

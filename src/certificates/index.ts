@@ -3,3 +3,4 @@ export { type DescribedCertificate, describeCertificate } from './client-certifi
 export { type KeyMaterial, type KeyMaterialSettings, readKeyMaterial } from './key-material.js';
 export { ListenerTls, type ListenerTlsOptions, type TlsSettings } from './listener-tls.js';
 export { pskIdentityFault, pskKeyFault } from './psk.js';
+export { readTrust } from './trust.js';

@@ -21,9 +21,10 @@ const systemBundles = [
   '/etc/ssl/cert.pem',
 ];
 
-export function readTrust(paths: readonly string[], withSystem: boolean, where: string): Trust {
-  const files = paths.flatMap((path, index) => filesOf(path, `${where}.clientCa[${index}]`));
-  const authorities = files.flatMap((file) => readCertificates(file, `${where}.clientCa`));
+/** `where` is the path of the group of settings, `setting` the one in it that names the files. Errors: `Fault`. */
+export function readTrust(paths: readonly string[], withSystem: boolean, where: string, setting = 'clientCa'): Trust {
+  const files = paths.flatMap((path, index) => filesOf(path, `${where}.${setting}[${index}]`));
+  const authorities = files.flatMap((file) => readCertificates(file, `${where}.${setting}`));
   if (withSystem) authorities.push(...systemAuthorities(where));
   return { authorities, pem: authorities.map((certificate) => certificate.toString()), files: [...paths, ...files] };
 }

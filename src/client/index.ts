@@ -12,6 +12,6 @@ export type {
   Target,
 } from './client-options.js';
 export { clientDefaults } from './client-options.js';
-export { describeTarget } from './dial.js';
+export { describeTarget, dial } from './dial.js';
 export { IncomingMessage } from './incoming-messages.js';
 export type { PublishResult } from './outgoing-messages.js';

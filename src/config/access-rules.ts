@@ -1,4 +1,5 @@
 /** What more than one setting of authentication and authorization decides: names, passwords, keys that a source needs. */
+import { DYNAMIC_SECURITY } from '../policy/dynamic-security/options.js';
 import type { Config } from './schema.js';
 import type { Findings } from './validate.js';
 
@@ -12,8 +13,19 @@ export function checkAccess(config: Config, findings: Findings): void {
       if (!listeners.some((listener) => listener.name === name))
         findings.reportAt(`${key}.listeners[${at}]`, `${name} is the name of no listener`);
   }
+  const dynamic = config.dynamicSecurity.file !== undefined;
   uniqueNames(authentication, 'authentication', findings);
   uniqueNames(authorization.sources, 'authorization.sources', findings);
+  if (dynamic)
+    for (const [key, sources] of [
+      ['authentication', authentication],
+      ['authorization.sources', authorization.sources],
+    ] as const)
+      for (const [index, { name }] of sources.entries())
+        if (name === DYNAMIC_SECURITY)
+          findings.reportAt(`${key}[${index}].name`, `${name} is the name of dynamic security itself`);
+  if (!dynamic && config.dynamicSecurity.passwordFile !== undefined)
+    findings.reportAt('dynamicSecurity.passwordFile', 'is given without file');
   uniqueNames(roles, 'roles', findings);
   uniqueNames(groups, 'groups', findings);
 
@@ -33,14 +45,14 @@ export function checkAccess(config: Config, findings: Findings): void {
     findings.reportAt('authorization.sources', 'has more than one source of type roles');
   for (const [index, listener] of listeners.entries())
     for (const [at, name] of listener.authentication.entries())
-      if (!authentication.some((source) => source.name === name))
+      if (!authentication.some((source) => source.name === name) && !(dynamic && name === DYNAMIC_SECURITY))
         findings.reportAt(
           `listeners[${index}].authentication[${at}]`,
           `${name} is the name of no source in authentication`,
         );
   for (const [index, listener] of listeners.entries())
     for (const [at, name] of listener.authorization.entries())
-      if (!authorization.sources.some((source) => source.name === name))
+      if (!authorization.sources.some((source) => source.name === name) && !(dynamic && name === DYNAMIC_SECURITY))
         findings.reportAt(
           `listeners[${index}].authorization[${at}]`,
           `${name} is the name of no source in authorization`,

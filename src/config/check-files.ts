@@ -1,5 +1,6 @@
 /** Reads the files that settings name, to say before the start what would be wrong with them. */
 import { Fault, silentLogger } from '../base/index.js';
+import { bridgeTls } from '../bridge/index.js';
 import { ListenerTls } from '../certificates/index.js';
 import { AccessPolicy } from '../policy/index.js';
 import type { Problem } from './problem.js';
@@ -33,5 +34,13 @@ export async function checkFiles(config: Config, file: string | undefined): Prom
   } catch (error) {
     problems.push(problem((error as Error).message)); // an option that cannot be used
   }
+  config.bridges.forEach(({ tls }, index) => {
+    try {
+      bridgeTls(tls, `bridges[${index}].tls`);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      problems.push(problem(error.message));
+    }
+  });
   return { problems, warnings };
 }

@@ -1,4 +1,5 @@
 export { addressesOverlap, isLoopback } from './address.js';
+export type { BridgeConfig, BridgeInput } from './bridge-schema.js';
 export { type CheckedFiles, checkFiles } from './check-files.js';
 export { type ConfigChange, diffConfig } from './diff.js';
 export {
@@ -7,6 +8,7 @@ export {
   loadConfig,
   parseConfig,
   type ResolveOptions,
+  resolveBridge,
   resolveConfig,
 } from './load.js';
 export { isMosquittoConf, type LoadedFile, loadConfigFile, resolveMosquitto } from './load-file.js';

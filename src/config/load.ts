@@ -6,6 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import { fileFailure } from '../base/index.js';
+import { checkBridge } from './bridge-rules.js';
+import { type BridgeConfig, type BridgeInput, bridgeSettings } from './bridge-schema.js';
 import { ConfigError, type Problem } from './problem.js';
 import { checkRules } from './rules.js';
 import { type Config, type ConfigInput, schema } from './schema.js';
@@ -80,6 +82,19 @@ export function resolveConfig(input: ConfigInput, options: ResolveOptions = {}):
   const config = check(plainSource(input), findings, options);
   if (config === undefined) throw new ConfigError(findings.problems);
   return config;
+}
+
+/**
+ * Checks the settings of one bridge given by a program and fills in the rest.
+ *
+ * Errors  ConfigError that names every key that is wrong.
+ */
+export function resolveBridge(input: BridgeInput, storageMode: string): BridgeConfig {
+  const findings = new Findings(undefined);
+  const bridge = validate(bridgeSettings, plainSource(input), '', findings) as BridgeConfig;
+  if (findings.problems.length === 0) checkBridge(bridge, storageMode, '', findings);
+  if (findings.problems.length > 0) throw new ConfigError(findings.problems);
+  return bridge;
 }
 
 /** What the broker does without a configuration file. */

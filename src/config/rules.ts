@@ -1,6 +1,7 @@
 /** What more than one setting decides: names and ports that collide, listeners nobody could use, safety by default. */
 import { checkAccess } from './access-rules.js';
 import { addressesOverlap, isLoopback } from './address.js';
+import { checkBridges } from './bridge-rules.js';
 import { checkProtection } from './protection-rules.js';
 import { type Config, type ListenerConfig, listenerFields, type TlsConfig } from './schema.js';
 import type { Findings } from './validate.js';
@@ -12,7 +13,8 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
   config.listeners.forEach((listener, index) => {
     const key = `listeners[${index}]`;
     checkListener(listener, key, findings);
-    if (!listener.allowAnonymous && config.users.length === 0 && config.authentication.length === 0 && !authenticated)
+    const checked = authenticated || config.dynamicSecurity.file !== undefined;
+    if (!listener.allowAnonymous && config.users.length === 0 && config.authentication.length === 0 && !checked)
       reportLockedOut(listener, key, findings);
     config.listeners.slice(0, index).forEach((other, otherIndex) => {
       if (other.name === listener.name)
@@ -30,6 +32,7 @@ export function checkRules(config: Config, findings: Findings, authenticated: bo
   });
   checkAccess(config, findings);
   checkProtection(config, findings);
+  checkBridges(config, findings);
   const indexes = new Map<string, number>();
   config.users.forEach(({ username }, index) => {
     const first = indexes.get(username);

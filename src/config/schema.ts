@@ -18,6 +18,8 @@ import {
 } from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { authoritySettings } from './authority-schema.js';
+import { bridgeSettings } from './bridge-schema.js';
+import { dynamicSecuritySettings } from './dynamic-security-schema.js';
 import { listenerClientFields, listenerPlaceFields } from './listener-schema.js';
 import { logSettings, processSettings } from './log-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
@@ -410,6 +412,13 @@ export const schema = group({
           }),
         },
       }),
+    }),
+    dynamicSecurity: dynamicSecuritySettings,
+    bridges: list({
+      sentence: 'Connections to other brokers; see docs/bridges.md.',
+      apply: 'live',
+      default: [],
+      item: bridgeSettings,
     }),
     certificateAuthority: authoritySettings,
     limits,

@@ -109,6 +109,8 @@ function fillIn(
   for (const [name, field] of missing) {
     if (field.kind === 'group')
       values[name] = validateGroup(field, { kind: 'nothing', at: undefined }, join(key, name), findings);
+    else if (field.kind === 'list' && (field.itemsMin ?? 0) > field.default.length)
+      findings.report(join(key, name), at, `is missing; needed is ${describeAllowed(field)}`);
     else if (field.kind === 'list') values[name] = defaultList(field);
     else if (field.kind === 'map') values[name] = {};
     else if (field.kind === 'variant')

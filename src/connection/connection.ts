@@ -218,7 +218,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     );
   }
 
-  private onPacket(header: number, bytes: Buffer, start: number, end: number): void {
+  protected onPacket(header: number, bytes: Buffer, start: number, end: number): void {
     if (this.state !== ConnectionState.Connected) {
       this.onEarlyPacket(header, bytes, start, end);
       return;
@@ -763,7 +763,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (this.countedUser !== undefined) this.context.protection.perUser.remove(this.countedUser);
     this.countedUser = undefined;
     if (session !== undefined) this.context.sessions.close(session, this, this.discardWill);
-    if (!wasConnected) return;
+    if (wasConnected) this.left();
+  }
+
+  /** A client that was connected is not any more. */
+  protected left(): void {
     this.context.metrics.clientsConnected--;
     this.context.observer.disconnected(this, this.disconnectReason);
   }

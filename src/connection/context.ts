@@ -6,6 +6,7 @@ import type { Router } from '../router/index.js';
 import type { Pressure, SessionRegistry } from '../session/index.js';
 import type { Store } from '../storage/index.js';
 import type { Connection } from './connection.js';
+import type { ControlHandler } from './control.js';
 import type { OutboundTotals } from './outbound.js';
 import type { Protection } from './protection/protection.js';
 
@@ -81,6 +82,8 @@ export interface ConnectionContext {
   readonly pressure: Pressure;
   readonly outboundTotals: OutboundTotals;
   readonly observer: ConnectionObserver;
+  /** What is asked below `$CONTROL/`; undefined where nothing is. */
+  readonly control: ControlHandler | undefined;
   /** What holds acknowledgements back until they may leave; undefined where nothing is stored. */
   readonly storage: Store | undefined;
 }

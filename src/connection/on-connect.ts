@@ -16,6 +16,7 @@ import {
   ReasonCode,
   type Will,
 } from '../protocol/index.js';
+import { isControlTopic } from '../router/index.js';
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
@@ -67,6 +68,8 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
       'MQTT-3.1.3-8',
       `CONNECT Client Identifier is longer than ${limits.clientIdBytesMax} bytes`,
     );
+  if (context.sessions.reserved.has(packet.clientId))
+    return connection.refuse(ReasonCode.ClientIdentifierNotValid, 'this client identifier is that of a bridge');
   const will = packet.will;
   if (will !== undefined && refuseWill(connection, will)) return;
 
@@ -177,6 +180,10 @@ function refuseWill(connection: Connection, will: Will): boolean {
     );
   if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
     connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
+    return true;
+  }
+  if (isControlTopic(will.topicName)) {
+    connection.refuse(ReasonCode.TopicNameInvalid, 'a will cannot administer the broker');
     return true;
   }
   if (limits.payloadBytesMax > 0 && will.payload.length > limits.payloadBytesMax) {

@@ -23,6 +23,7 @@ import {
 } from '../protocol/index.js';
 import type { TopicEntry } from '../router/index.js';
 import type { Connection } from './connection.js';
+import { control, controlRun } from './control.js';
 import { mount } from './mount-point.js';
 import type { RateOutcome } from './protection/rates.js';
 import { AliasesFromClient } from './topic-aliases.js';
@@ -97,7 +98,8 @@ export function receiveRun(
     run.payloadBytes = payloadBytes;
     run.topicName = entry.topicName;
     run.receivers = entry.deliveries.length;
-    context.router.publishRun(run, entry);
+    if (entry.delayed === 'control') controlRun(connection, run);
+    else context.router.publishRun(run, entry);
     run.release();
   }
   return at;
@@ -153,7 +155,10 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     verdict = ReasonCode.ImplementationSpecificError;
   if (verdict === ReasonCode.Success) {
     const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
-    verdict = context.router.publish(message, entry);
+    verdict =
+      entry.delayed === 'control'
+        ? control(connection, entry.topicName, message.payload)
+        : context.router.publish(message, entry);
   }
   if (verdict >= 0x80) metrics.publishRefused++;
   if (qos === 0 || connection.done) return true;

@@ -3,7 +3,7 @@
  * use and that may be changed while the broker runs.
  *
  * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
- * is in. Publishing below `$SYS` is for the broker alone.
+ * is in. Publishing below `$SYS` is for the broker alone, but for the topic where a bridge says that it is connected.
  */
 import { Fault, type Logger } from '../base/index.js';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
@@ -15,7 +15,9 @@ import { UserStore, UsersSource } from './authentication/users.js';
 import { AuthorizationChain, type Decision, type ExplainedStep } from './authorization/authorization-chain.js';
 import { makeAuthorization } from './authorization/make.js';
 import { RoleBook } from './authorization/role-book.js';
+import type { AuthorizationSource } from './authorization/source.js';
 import type { Standing } from './authorization/who.js';
+import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
 import type { AccessOptions } from './options.js';
 import { PasswordChecker } from './passwords/password-checker.js';
 import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
@@ -43,6 +45,8 @@ const USERS = 'users';
 
 export class AccessPolicy implements Policy {
   readonly users: UserStore;
+  /** Undefined where no file is configured. */
+  readonly dynamicSecurity: DynamicSecurity | undefined;
   readonly roles = new RoleBook();
   readonly denyAction: 'ignore' | 'disconnect';
   /** Present while some rule may forbid a delivery. */
@@ -64,36 +68,58 @@ export class AccessPolicy implements Policy {
     const checker = new PasswordChecker();
     const shared = { ...dependencies, users: this.users, checker };
     const implied = options.authentication.length === 0;
-    const sources = implied
+    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
+    const { file, ...more } = options.dynamicSecurity ?? {};
+    this.dynamicSecurity =
+      file === undefined
+        ? undefined
+        : new DynamicSecurity(
+            { file, ...more },
+            {
+              log,
+              checker,
+              changed: (rights) => (rights ? this.changed() : this.authorization.changed()),
+              isLast: authorizing.length === 0,
+            },
+          );
+    const configuredSources = implied
       ? [new UsersSource(USERS, 'users', this.users, checker, true)]
       : options.authentication.map((source) => makeAuthentication(source, shared));
+    const sources =
+      this.dynamicSecurity === undefined
+        ? configuredSources
+        : [this.dynamicSecurity.authentication, ...configuredSources];
     this.usersSources = sources.filter((source): source is UsersSource => source instanceof UsersSource);
     this.stores.set(this.users.source, this.users);
     for (const { store } of this.usersSources) this.stores.set(store.source, store);
     this.authentication = new AuthenticationChain(
       sources,
       chainsOf<AuthenticationSource>(options, 'authentication', sources),
-      () => implied && this.users.size === 0,
+      () => implied && this.users.size === 0 && this.dynamicSecurity === undefined,
       log,
     );
 
     for (const role of options.roles) this.roles.setRole(role);
     for (const group of options.groups) this.roles.setGroup({ ...group, roles: group.roles.map((name) => ({ name })) });
-    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
     this.denyAction = denyAction;
-    this.allowsAll = authorizing.length === 0;
-    const rights = authorizing.map((source) =>
+    this.allowsAll = authorizing.length === 0 && this.dynamicSecurity === undefined;
+    const authorizingSources = authorizing.map((source) =>
       makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
     );
+    const rights =
+      this.dynamicSecurity === undefined
+        ? authorizingSources
+        : [this.dynamicSecurity.authorization, ...authorizingSources];
     this.authorization = new AuthorizationChain(rights, {
       noMatch,
       cacheTopicsMax,
       standingOf: (client) => this.standingOf(client),
-      byListener: chainsOf(options, 'authorization', rights),
+      byListener: chainsOf<AuthorizationSource>(options, 'authorization', rights),
     });
-    this.authorizeUnsubscribe = authorizing.some(({ type }) => type === 'roles')
-      ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
-      : undefined;
+    this.authorizeUnsubscribe =
+      this.dynamicSecurity !== undefined || authorizing.some(({ type }) => type === 'roles')
+        ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
+        : undefined;
     this.roles.onChange(() => this.changed());
     for (const store of this.stores.values()) store.onChange(() => this.changed());
     this.changed();
@@ -110,7 +136,7 @@ export class AccessPolicy implements Policy {
     const problems: string[] = [];
     for (const source of [...this.authentication.sources, ...this.authorization.sources])
       try {
-        await source.open?.();
+        await (source.check ?? source.open)?.call(source);
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
         problems.push(error.message);
@@ -142,7 +168,7 @@ export class AccessPolicy implements Policy {
     qos: QoS = 0,
     retain = false,
   ): PubackReasonCode | Promise<PubackReasonCode> {
-    if (isOfBroker(topicName)) return ReasonCode.NotAuthorized;
+    if (isOfBroker(topicName)) return isStateOf(client, topicName) ? ReasonCode.Success : ReasonCode.NotAuthorized;
     if (this.allowsAll) return ReasonCode.Success;
     const decision = this.authorization.publish(client, topicName, qos, retain);
     return typeof decision === 'string' ? publishAnswers[decision] : decision.then((known) => publishAnswers[known]);
@@ -181,7 +207,9 @@ export class AccessPolicy implements Policy {
       steps: [{ source, type: source, answer: decision, origin }],
     });
     if (question.action === 'publish' && isOfBroker(question.topic))
-      return answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
+      return isStateOf(client, question.topic)
+        ? answer('allow', 'broker', 'a bridge says whether it is connected')
+        : answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
     if (this.allowsAll) return answer('allow', 'broker', 'no source of authorization is configured');
     if (client.identity?.superuser) return answer('allow', 'identity', 'a superuser');
     return this.authorization.explain(client, question);
@@ -216,6 +244,10 @@ const publishAnswers = { allow: ReasonCode.Success, ...refusals } as const;
 
 // 0x24 is `$`: one look at the first unit settles nearly all
 const isOfBroker = (topicName: string) => topicName.charCodeAt(0) === 0x24 && topicName.startsWith('$SYS/');
+
+/** Where a bridge that connects to this broker says whether it does, as Mosquitto's bridges and ours do by default. */
+const isStateOf = ({ clientId }: Pick<Client, 'clientId'>, topicName: string) =>
+  topicName === `$SYS/broker/connection/${clientId}/state`;
 
 /** By listener, the sources it names, in the order in which it names them. */
 function chainsOf<Source extends { readonly name: string }>(

@@ -16,6 +16,9 @@ export {
 } from './authorization/role-book.js';
 export { type RuleInput, ruleActions } from './authorization/rule.js';
 export { patternProblem } from './authorization/who.js';
+export { type Asker, DynamicSecurity } from './dynamic-security/dynamic-security.js';
+export { makeAdministratorFile } from './dynamic-security/initial.js';
+export { DYNAMIC_SECURITY } from './dynamic-security/options.js';
 export { type AccessOptions, administrations, openAccess, type UserOptions } from './options.js';
 export {
   type HashScheme,

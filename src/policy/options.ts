@@ -1,6 +1,7 @@
 /** What the policy is made of: the shapes of the settings. The configuration checks values and fills in defaults. */
 import type { DefaultAccess, Group, Role } from './authorization/role-book.js';
 import type { RuleInput } from './authorization/rule.js';
+import type { DynamicSecurityOptions } from './dynamic-security/options.js';
 import type { PasswordAlgorithm } from './passwords/password-hash.js';
 
 export const administrations = ['none', 'viewer', 'operator', 'admin'] as const;
@@ -204,6 +205,8 @@ export interface AccessOptions {
     readonly authentication: readonly string[];
     readonly authorization?: readonly string[];
   }[];
+  /** Comes before the sources of both chains; without a file there is none. */
+  readonly dynamicSecurity?: Partial<DynamicSecurityOptions>;
 }
 
 /** No sources at all: everything is allowed to everybody whom the listener lets in. */

@@ -1,3 +1,4 @@
+export { isControlTopic } from './control-topic.js';
 export { type DelayedMessage, DelayedMessages } from './delayed-messages.js';
 export { GroupStore } from './group-store.js';
 export { PAUSE, type Retained, type RetainedLimits, RetainedStore } from './retained-store.js';

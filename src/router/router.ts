@@ -15,6 +15,7 @@ import {
   ReasonCode,
 } from '../protocol/index.js';
 import { AllRetained } from './all-retained.js';
+import { isControlTopic } from './control-topic.js';
 import { type Delay, type DelayedMessages, delayOf } from './delayed-messages.js';
 import type { GroupStore } from './group-store.js';
 import { type Retained, type RetainedLimits, RetainedStore } from './retained-store.js';
@@ -106,6 +107,7 @@ export class Router {
       entry.delayed = delayOf(topicName);
       if (typeof entry.delayed === 'object') entry.handling = this.handlingOf(entry.delayed.topicName);
     }
+    if (isControlTopic(topicName)) entry.delayed = 'control';
     this.refresh(entry);
     return entry;
   }
@@ -142,7 +144,9 @@ export class Router {
     return deliveries.length + groups.length === 0 ? ReasonCode.NoMatchingSubscribers : ReasonCode.Success;
   }
 
-  private delay(message: Message, delayed: Delay | 'invalid'): PubackReasonCode {
+  private delay(message: Message, delayed: Delay | 'invalid' | 'control'): PubackReasonCode {
+    // Clients alone administer the broker: what they publish there does not come here.
+    if (delayed === 'control') return ReasonCode.NotAuthorized;
     if (delayed === 'invalid') return ReasonCode.TopicNameInvalid;
     return this.delayed!.add(message, delayed) ? ReasonCode.Success : ReasonCode.QuotaExceeded;
   }

@@ -26,8 +26,8 @@ export class TopicEntry {
   deliveries: readonly Delivery[] = [];
   groups: readonly SharedGroup[] = [];
   handling: Handling = IN_MEMORY;
-  /** What `$delayed/<seconds>/<topic name>` asks for; undefined for every other name. */
-  delayed: Delay | 'invalid' | undefined;
+  /** What `$delayed/<seconds>/<topic name>` asks for, or that the name lies below `$CONTROL/`; undefined for every other name. */
+  delayed: Delay | 'invalid' | 'control' | undefined;
 
   constructor(
     readonly hash: number,

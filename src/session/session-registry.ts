@@ -13,6 +13,8 @@ export interface OpenSession {
 export class SessionRegistry {
   /** The broker stops, not the clients: wills wait in storage for its next start (v5 §3.1.2.5). */
   stopping = false;
+  /** Client identifiers of sessions that are the broker's own, such as those of bridges: no client may have them. */
+  readonly reserved = new Set<string>();
   private readonly sessions = new Map<string, Session>();
 
   /** `publishWill` is handed every will whose time has come. */

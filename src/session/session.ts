@@ -92,6 +92,8 @@ export class Session implements Subscriber {
   private cursors: RetainedCursor[] | undefined;
   private received: Set<number> | undefined;
   private stored: StoredMessages | undefined;
+  /** What is sent again is marked as such. */
+  private redelivers = true;
   /** In flight when the broker last ran: read when the client is back. */
   private inflightStored = false;
   /** Retained messages that may be sent now, as of `retainedSince`. */
@@ -112,8 +114,13 @@ export class Session implements Subscriber {
 
   constructor(
     readonly clientId: string,
-    private readonly context: SessionContext,
+    private context: SessionContext,
   ) {}
+
+  /** Limits and counters of its own from now on, instead of those that all sessions share. */
+  use(own: Pick<SessionContext, 'limits' | 'metrics' | 'slowConsumerSeconds'>): void {
+    this.context = { ...this.context, ...own };
+  }
 
   get online(): boolean {
     return this.link !== undefined;
@@ -246,10 +253,15 @@ export class Session implements Subscriber {
     item.exchange = false;
   }
 
-  /** Re-delivers what was in flight, in the first order of sending [MQTT-4.4.0-1], then what waits. */
-  resume(): void {
+  /**
+   * Re-delivers what was in flight, in the first order of sending [MQTT-4.4.0-1], then what waits. Where the other side does not know
+   * the session any more (`known` is false), it is sent as new, and packet identifiers received before mean nothing.
+   */
+  resume(known = true): void {
     this.restoreInflight();
     this.outstanding = 0;
+    this.redelivers = known;
+    if (!known) for (const packetId of [...(this.received ?? [])]) this.release(packetId);
     if (this.inflight) {
       const open = this.inflight.filter((item) => item !== undefined);
       if (open.length > 0) {
@@ -595,7 +607,7 @@ export class Session implements Subscriber {
   private republish(item: Outgoing, link: Link): boolean {
     const message = this.messageOf(item);
     if (message === undefined) return false;
-    return link.publish(message, item.qos, item.retain, true, item.packetId, item.subscriptionIds);
+    return link.publish(message, item.qos, item.retain, this.redelivers, item.packetId, item.subscriptionIds);
   }
 
   /** The message of an item in flight: in memory, or in storage. */

@@ -90,6 +90,7 @@ export class MemoryBroker {
       pressure,
       outboundTotals: new OutboundTotals(all.memoryOutboundBytesMax, this.metrics),
       observer: { connected: nothing, disconnected: nothing, subscribed: nothing, unsubscribed: nothing },
+      control: undefined,
       storage: undefined,
     };
   }

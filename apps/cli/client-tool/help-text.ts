@@ -10,6 +10,13 @@ Usage: dunlin pub {-t TOPIC | -L URL} {-m TEXT | -f FILE | -l | -n | -s} [OPTION
 
 Usage: dunlin sub {-t TOPIC | -L URL} [OPTIONS]
 `,
+  ctrl: `dunlin ctrl: administers a broker over MQTT
+
+Usage: dunlin ctrl [OPTIONS | -o FILE] dynsec COMMAND [ARGUMENTS]
+       dunlin ctrl dynsec help
+
+-o FILE reads options from this file, in the place of the usual one.
+`,
   rr: `dunlin rr: publishes a request and prints the response
 
 Usage: dunlin rr {-t TOPIC | -L URL} -e TOPIC {-m TEXT | -f FILE | -n | -s} [OPTIONS]
@@ -39,5 +46,5 @@ export function helpText(tool: ToolName): string {
   ]);
   lines.push(['--help, --version', 'this text, or the version']);
   const options = lines.map(([left, help]) => `  ${left.padEnd(38)} ${help}\n`).join('');
-  return `${heads[tool]}\n${options}${tool === 'pub' ? '' : formats}${tail.replaceAll('TOOL', tool)}`;
+  return `${heads[tool]}\n${options}${tool === 'pub' || tool === 'ctrl' ? '' : formats}${tail.replaceAll('TOOL', tool)}`;
 }

@@ -1,5 +1,5 @@
 /**
- * Every option of pub, sub and rr: its names, which tools take it, its values, what it sets, and its line of help.
+ * Every option of pub, sub, rr and ctrl: its names, which tools take it, its values, what it sets, and its line of help.
  */
 import {
   isValidTopicFilter,
@@ -20,7 +20,7 @@ export interface OptionDefinition {
   apply(options: ToolOptions, value: string, name: string): void;
 }
 
-const all: readonly ToolName[] = ['pub', 'sub', 'rr'];
+const all: readonly ToolName[] = ['pub', 'sub', 'rr', 'ctrl'];
 const sending: readonly ToolName[] = ['pub', 'rr'];
 const receiving: readonly ToolName[] = ['sub', 'rr'];
 const pub: readonly ToolName[] = ['pub'];
@@ -89,7 +89,7 @@ export const optionTable: readonly OptionDefinition[] = [
     '-V --protocol-version',
     'VERSION',
     all,
-    '5, 311 or 31 (mqttv5, mqttv311, mqttv31); 311 when not given, 5 for rr',
+    '5, 311 or 31 (mqttv5, mqttv311, mqttv31); 311 when not given, 5 for rr and ctrl',
     (o, v) => {
       o.protocolVersion = version(v);
     },
@@ -122,7 +122,7 @@ export const optionTable: readonly OptionDefinition[] = [
   option('-P --pw', 'PASSWORD', all, 'password', (o, v) => {
     o.password = v;
   }),
-  option('-q --qos', 'QOS', all, 'quality of service, 0, 1 or 2; 0 when not given', (o, v) => {
+  option('-q --qos', 'QOS', all, 'quality of service, 0, 1 or 2; 0 when not given, 1 for ctrl', (o, v) => {
     o.qos = number(v, 0, 2, 'QoS') as QoS;
   }),
   option('-t --topic', 'TOPIC', sending, 'topic to publish to', (o, v) => {

@@ -8,10 +8,14 @@ import { type OptionDefinition, optionTable } from './option-table.js';
 import { addProperty, propertyValueCount } from './property-argument.js';
 import { defaultOptions, type ToolName, type ToolOptions, UsageError } from './tool-options.js';
 
-/** 'help' and 'version' when the arguments ask for those. Throws UsageError. */
-export function parseArguments(tool: ToolName, args: readonly string[]): ToolOptions | 'help' | 'version' {
+/** 'help' and 'version' when the arguments ask for those. `file` in the place of the usual configuration file. Throws UsageError. */
+export function parseArguments(
+  tool: ToolName,
+  args: readonly string[],
+  file?: string,
+): ToolOptions | 'help' | 'version' {
   const options = defaultOptions(tool);
-  for (const line of configurationLines(tool)) {
+  for (const line of configurationLines(tool, file)) {
     const parsed = applyArguments(options, line);
     if (parsed !== undefined) return parsed;
   }
@@ -67,13 +71,30 @@ function applyProperty(options: ToolOptions, args: readonly string[], index: num
   return index + 2 + count;
 }
 
+/** How many of the arguments from the first on are options and their values; what follows is not meant for `applyArguments`. */
+export function countOptions(tool: ToolName, args: readonly string[]): number {
+  let index = 0;
+  while (index < args.length && args[index]!.startsWith('-')) {
+    const name = args[index]!;
+    if (name === '-D' || name === '--property') index += 2 + propertyValueCount(args[index + 2] ?? '');
+    else {
+      const definition = optionTable.find(({ names, tools }) => names.includes(name) && tools.includes(tool));
+      if (definition?.value !== undefined) index += 1;
+    }
+    index += 1;
+  }
+  return Math.min(index, args.length);
+}
+
 /** Each line is an option and the rest of the line its value; `-D` takes the last of its values to the end of the line. */
-function configurationLines(tool: ToolName): string[][] {
+function configurationLines(tool: ToolName, file?: string): string[][] {
   const folder = process.env.XDG_CONFIG_HOME || join(process.env.HOME ?? homedir(), '.config');
   let text: string;
   try {
-    text = readFileSync(join(folder, `mosquitto_${tool}`), 'utf8');
-  } catch {
+    text = readFileSync(file ?? join(folder, `mosquitto_${tool}`), 'utf8');
+  } catch (error) {
+    if (file !== undefined)
+      throw new UsageError(`The file of options ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
     return [];
   }
   return text
@@ -96,7 +117,7 @@ function complete(options: ToolOptions): void {
   if (needsVersion5 && options.protocolVersion !== undefined && options.protocolVersion !== 5) {
     throw new UsageError('-D needs MQTT 5.0, and -V asks for an older version.');
   }
-  options.protocolVersion ??= needsVersion5 || tool === 'rr' ? 5 : 4;
+  options.protocolVersion ??= needsVersion5 || tool === 'rr' || tool === 'ctrl' ? 5 : 4;
   completeSession(options);
   if (options.password !== undefined && options.username === undefined && options.protocolVersion < 5) {
     throw new UsageError('A password needs a user name (-u) before MQTT 5.0.');
@@ -155,6 +176,8 @@ function completeTool(options: ToolOptions): void {
       if (options.properties.publish?.responseTopic !== undefined) {
         throw new UsageError('The response topic is given with -e, not with -D publish response-topic.');
       }
+      break;
+    case 'ctrl':
       break;
     case 'sub':
       if (topic === undefined) throw new UsageError('You must specify a topic to subscribe to.');

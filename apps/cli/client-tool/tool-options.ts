@@ -1,9 +1,9 @@
 /**
- * What the arguments of pub, sub and rr say, before it is turned into a connection.
+ * What the arguments of pub, sub and rr say, and those of ctrl before its module, before it is turned into a connection.
  */
 import type { Properties, ProtocolVersion, QoS } from '../../../src/protocol/index.js';
 
-export type ToolName = 'pub' | 'sub' | 'rr';
+export type ToolName = 'pub' | 'sub' | 'rr' | 'ctrl';
 
 /** Packets that `-D` can give properties to. */
 export type PropertyCommand =
@@ -109,7 +109,7 @@ export function defaultOptions(tool: ToolName): ToolOptions {
     noDelay: false,
     keepSession: false,
     keepAlive: 60,
-    qos: 0,
+    qos: tool === 'ctrl' ? 1 : 0,
     topics: [],
     properties: {},
     will: { retain: false },

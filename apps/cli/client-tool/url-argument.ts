@@ -12,8 +12,9 @@ export function applyUrl(options: ToolOptions, url: string): void {
   const rest = url.slice(scheme[0].length);
   const slash = rest.indexOf('/');
   const topic = slash === -1 ? '' : rest.slice(slash + 1);
-  if (topic === '') throw new UsageError('Invalid URL for -L argument specified - topic missing.');
-  const parts = authority(rest.slice(0, slash), 'Invalid URL for -L argument specified');
+  if (topic === '' && options.tool !== 'ctrl')
+    throw new UsageError('Invalid URL for -L argument specified - topic missing.');
+  const parts = authority(slash === -1 ? rest : rest.slice(0, slash), 'Invalid URL for -L argument specified');
   const name = scheme[1]!;
   if (name === 'mqtts' || name === 'wss') options.tls.wanted = true;
   if (name === 'ws' || name === 'wss') options.webSocket = name;

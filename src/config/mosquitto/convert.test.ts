@@ -140,6 +140,31 @@ describe('dunlin config convert', () => {
     assert.deepEqual(read, direct);
   });
 
+  it('keeps bridges and dynamic security', () => {
+    const { direct, read } = bothWays(
+      [
+        'plugin /x/mosquitto_dynamic_security.so',
+        'plugin_opt_config_file /var/lib/d.json',
+        'listener 1884 127.0.0.1',
+        'connection one',
+        'addresses a.example b.example:1884',
+        'round_robin true',
+        'remote_username joe',
+        'remote_password "5.0: #secret"',
+        'start_type lazy',
+        'topic # both 2 l/ r/',
+        'connection two',
+        'address c.example',
+        'bridge_identity i',
+        'bridge_psk 00ff',
+        'topic "" in 1 a b',
+      ].join('\n'),
+    );
+    assert.deepEqual(read, direct);
+    assert.equal(read!.bridges.length, 2);
+    assert.equal(read!.dynamicSecurity.file, '/var/lib/d.json');
+  });
+
   it('says above a setting what is different, and at the top what is left out', () => {
     const yaml = converted('autosave_interval 5\nmemory_limit 1000\nlistener 1884 127.0.0.1\nallow_anonymous true\n');
     assert.match(yaml, /^# Made by dunlin config convert from m\.conf\.\n/);

@@ -6,8 +6,6 @@ export type Container = { [key: string]: unknown } | unknown[];
 
 export class Draft {
   readonly root: Record<string, unknown> = {};
-  /** What belongs to parts of the configuration that this version may not have. */
-  readonly mapped: Record<string, unknown> = {};
   /** By path, as in `listeners[0].port`. */
   readonly origins = new Map<string, Line>();
   readonly notes = new Map<string, string[]>();

@@ -4,7 +4,7 @@
  * Returns  problems and warnings with file and line; a problem means that `input` is not to be used.
  */
 import type { Problem } from '../problem.js';
-import { type ConfigInput, schema } from '../schema.js';
+import type { ConfigInput } from '../schema.js';
 import { Draft } from './draft.js';
 import { mapAccess } from './map-access.js';
 import { mapBridges } from './map-bridges.js';
@@ -46,15 +46,6 @@ function mapParts(parts: readonly Part[], file: string, remarks: Remarks): Mappe
   for (const listener of listeners) mapTls(listener, draft, remarks);
   mapAccess(sections, listeners, file, draft, remarks);
   mapBridges(bridges, global, draft, remarks);
-  for (const [name, line] of [
-    ['bridges', bridges[0]?.begin],
-    ['dynamicSecurity', draft.originOf('dynamicSecurity.file')],
-  ] as const) {
-    draft.mapped[name] = draft.root[name];
-    if (line === undefined || Object.hasOwn(schema.fields, name)) continue;
-    remarks.problem(line, `needs ${name}, which this version does not have`);
-    delete draft.root[name];
-  }
   return {
     input: draft.root as ConfigInput,
     draft,

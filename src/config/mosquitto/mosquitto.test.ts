@@ -296,9 +296,10 @@ describe('storage, log and process', () => {
 
 describe('bridges', () => {
   const bridgesOf = (text: string) => {
-    const { draft, problems } = mapMosquittoText(text, 'm.conf');
-    const wrong = problems.map(formatProblem).filter((line) => !line.includes('needs bridges, which this version'));
-    return { problems: wrong, bridges: draft.mapped.bridges as Record<string, unknown>[] };
+    const mapped = mapMosquittoText(text, 'm.conf');
+    const { draft } = mapped;
+    const problems = resolveMosquitto(mapped, 'm.conf').problems.map(formatProblem);
+    return { problems, bridges: draft.root.bridges as Record<string, unknown>[] };
   };
 
   it('are mapped with all that stands below connection', () => {
@@ -438,7 +439,7 @@ describe('bridges', () => {
       'listener 1883\nplugin /usr/lib/mosquitto_dynamic_security.so\nplugin_opt_config_file /var/lib/d.json\nplugin_opt_password_init_file /p\n',
       'm.conf',
     );
-    assert.deepEqual(draft.mapped.dynamicSecurity, { file: '/var/lib/d.json', passwordFile: '/p' });
+    assert.deepEqual(draft.root.dynamicSecurity, { file: '/var/lib/d.json', passwordFile: '/p' });
     assert.equal(draft.root.authentication, undefined);
     assert.equal(draft.root.authorization, undefined);
   });

@@ -23,6 +23,8 @@ export interface AuthenticationSource {
   authenticate(request: ConnectRequest): Decision | Promise<Decision>;
   beginExchange?(method: string, client: Client): AuthenticationExchange | undefined;
   open?(): Promise<void>;
+  /** As `open`, without making anything; absent where `open` makes nothing. */
+  check?(): Promise<void>;
   close?(): Promise<void>;
   status(): SourceStatus;
 }

@@ -102,8 +102,8 @@ export class AuthorizationChain {
 
   unsubscribe(client: Client, topicFilter: string): boolean {
     if (client.identity?.superuser === true) return true;
-    for (const { askUnsubscribe } of this.accessOf(client).bound) {
-      const answer = askUnsubscribe?.(topicFilter);
+    for (const source of this.accessOf(client).bound) {
+      const answer = source.askUnsubscribe?.(topicFilter);
       if (answer !== undefined) return answer.permit;
     }
     return true;
@@ -167,7 +167,8 @@ export class AuthorizationChain {
   }
 
   private settle(access: ClientAccess, { topic }: Question, bit: number, answer: Answer): Decision {
-    const permit = answer?.permit ?? this.options.noMatch === 'allow';
+    // Nobody administers the broker because nothing was said about it.
+    const permit = answer?.permit ?? (this.options.noMatch === 'allow' && !topic.startsWith('$CONTROL/'));
     if (bit !== 0) this.keep(access, topic, bit, permit);
     return permit ? 'allow' : this.deny();
   }

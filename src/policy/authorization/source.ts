@@ -12,6 +12,8 @@ export interface AuthorizationSource {
   readonly governsReceive: boolean;
   bind(client: Client, standing: Standing): BoundSource;
   open?(): Promise<void>;
+  /** As `open`, without making anything; absent where `open` makes nothing. */
+  check?(): Promise<void>;
   close?(): Promise<void>;
   status(): SourceStatus;
 }

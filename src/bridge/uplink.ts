@@ -1,0 +1,450 @@
+/**
+ * A live connection to a remote, once it has answered CONNECT: a `Connection` with the roles turned. What it sends and receives goes the
+ * same way as with a client; here is what a server does and a client does not: SUBSCRIBE and PINGREQ go out, their answers come in,
+ * topics of the remote are renamed.
+ */
+import { WheelTimer } from '../base/index.js';
+import { Connection, type ConnectionContext, ConnectionState, type ListenerOptions } from '../connection/index.js';
+import {
+  type ConnackPacket,
+  decodeBody,
+  isValidTopicName,
+  isValidUtf8,
+  Message,
+  type NewMessage,
+  PacketType,
+  ProtocolFailure,
+  type ProtocolVersion,
+  type PublishRun,
+  type QoS,
+  ReasonCode,
+  reasonName,
+  type SubscriptionRequest,
+  variableByteIntegerLength,
+  writeVariableByteInteger,
+} from '../protocol/index.js';
+import type { Delivery, TopicEntry } from '../router/index.js';
+import type { Session } from '../session/index.js';
+import type { Figures } from './figures.js';
+import type { GreetedStream } from './greeted-stream.js';
+import type { BridgeOptions, TopicRule } from './options.js';
+import { OutgoingTarget, plainPacketBody } from './outgoing.js';
+import { BoundedMap, filtersOf, isIncoming, isOutgoing, remoteFilter, renameIncoming } from './topic-rules.js';
+
+const NAMES_MAX = 8192;
+/** PINGREQ goes out so many times within the keep alive; with no answer in two of these spans the remote is gone. */
+const PINGS_IN_KEEP_ALIVE = 2;
+const SUBSCRIBE_ID = 65535;
+const UNSUBSCRIBE_ID = 65534;
+
+export interface UplinkTerms {
+  readonly options: BridgeOptions;
+  readonly version: ProtocolVersion;
+  readonly connack: ConnackPacket;
+  readonly clientId: string;
+  /** The rows whose topics this connection subscribes to at the remote. */
+  readonly incoming: readonly TopicRule[];
+  /** Filters of rows that are no more. */
+  readonly given: readonly string[];
+  readonly figures: Figures;
+}
+
+interface Inbound {
+  readonly names: string[];
+  readonly entries: TopicEntry[];
+  readonly renamed: boolean;
+}
+
+export class Uplink extends Connection {
+  /** Why it ended, in words; empty while nothing is known. */
+  reason = '';
+  /** Nothing new is sent: what is under way is waited for. */
+  draining = false;
+  /** A row that the remote did not take, in words. */
+  refusedRow = '';
+  /** Called when nothing is under way any more while `draining`. */
+  onDrained: (() => void) | undefined;
+  private readonly inbound = new BoundedMap<Inbound>(NAMES_MAX);
+  private readonly aliased: (string | undefined)[] = [];
+  private readonly pinger: WheelTimer;
+  private receivedSince = false;
+  private takenBefore = 0;
+  private silentSpans = 0;
+  private readonly qosMax: QoS;
+  private readonly retains: boolean;
+
+  constructor(
+    context: ConnectionContext,
+    listener: ListenerOptions,
+    readonly greeted: GreetedStream,
+    private readonly terms: UplinkTerms,
+    private readonly ended: (uplink: Uplink) => void,
+  ) {
+    super(context, listener, greeted, () => this.ended(this));
+    const { version, connack, clientId, options } = terms;
+    this.version = version;
+    this.version5 = version === 5;
+    this.packetBytesMax = connack.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    this.qosMax = (connack.properties?.maximumQoS ?? 2) as QoS;
+    this.retains = connack.properties?.retainAvailable !== 0;
+    this.client = {
+      clientId,
+      username: options.username,
+      protocolVersion: version,
+      listener: listener.name,
+      address: greeted.peer.address,
+    };
+    this.pinger = new WheelTimer(() => this.ping());
+  }
+
+  /** Takes up its work: from now on `session` is served. `known`: the remote has its half of it. */
+  serve(session: Session, known: boolean): void {
+    this.state = ConnectionState.Connected;
+    this.session = session;
+    this.connectedAtMs = this.context.nowMs();
+    this.start();
+    this.startKeepAlive(); // its own keep alive takes the place of a server's patience
+    if (this.done) return;
+    this.rearm();
+    this.subscribe(known);
+    if (session.owner !== '') this.gate();
+    session.resume(known);
+  }
+
+  // ---- rows ----
+
+  private subscribe(known: boolean): void {
+    const { incoming, given, options } = this.terms;
+    const wanted = filtersOf(incoming, remoteFilter);
+    // Of former settings, and of rows that only send: a session that the remote kept may have them still.
+    const unwanted = new Set([...given, ...options.topics.filter(isOutgoing).map(remoteFilter)]);
+    for (const filter of filtersOf(options.topics.filter(isIncoming), remoteFilter).keys()) unwanted.delete(filter);
+    if (known && unwanted.size > 0)
+      this.send({ type: PacketType.Unsubscribe, packetId: UNSUBSCRIBE_ID, topicFilters: [...unwanted] });
+    if (wanted.size === 0) return;
+    const subscriptions: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({
+      topicFilter,
+      qos,
+      noLocal: true,
+      retainAsPublished: true,
+      retainHandling: 0,
+    }));
+    this.send({ type: PacketType.Subscribe, packetId: SUBSCRIBE_ID, subscriptions });
+  }
+
+  /** Publishes for the bridge itself: its state. */
+  announce(values: NewMessage): void {
+    if (this.done) return;
+    super.publish(Message.create(values, this.context.nowMs()), 0, true, false, 0, undefined);
+  }
+
+  /** Says goodbye in order. */
+  sayGoodbye(reason: string): void {
+    if (this.done) return;
+    this.reason = reason;
+    this.send({ type: PacketType.Disconnect, reasonCode: ReasonCode.NormalDisconnection });
+    this.end();
+  }
+
+  // ---- from the remote ----
+
+  override onBytes(bytes: Buffer, start: number, end: number): void {
+    this.receivedSince = true;
+    super.onBytes(bytes, start, end);
+    if (this.draining) this.checkDrained();
+  }
+
+  override handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number, end: number): number {
+    const header = bytes[start]!;
+    if (header >> 4 !== PacketType.Publish || !this.connected)
+      return super.handle(bytes, start, bodyStart, bodyEnd, end);
+    if (header & 6 && this.context.storage?.failed !== undefined) {
+      // It is acknowledged only when it can be kept.
+      this.awaitsStorage = true;
+      this.suspend();
+      return start;
+    }
+    this.onRemotePublish(header, bytes, bodyStart, bodyEnd);
+    return bodyEnd;
+  }
+
+  private onRemotePublish(header: number, bytes: Buffer, start: number, end: number): void {
+    const { context } = this;
+    const { view, metrics, router, limits } = context;
+    const session = this.session!;
+    view.read(header, bytes, start, end, this.version);
+    const { qos, packetId } = view;
+    const payloadBytes = view.payloadEnd - view.payloadStart;
+    metrics.packetsReceived++;
+    metrics.publishReceived++;
+    metrics.publishBytesReceived += payloadBytes;
+    // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
+    if (qos === 2 && session.hasReceived(packetId)) return this.acknowledge(0x50, packetId, ReasonCode.Success);
+    if (qos > 0 && this.version5 && session.receivedCount + this.turnPublishes >= limits.receiveMaximum)
+      throw new ProtocolFailure(
+        ReasonCode.ReceiveMaximumExceeded,
+        'MQTT-3.3.4-9',
+        `more than the Receive Maximum of ${limits.receiveMaximum} PUBLISH packets are unacknowledged`,
+      );
+    const inbound = this.inboundOf(bytes);
+    this.terms.figures.received(inbound.names.length > 0, payloadBytes);
+    if (inbound.renamed) view.topicStart = view.topicEnd; // its name is that of the entry
+    for (let index = 0; index < inbound.entries.length; index++) {
+      let entry = inbound.entries[index]!;
+      if (!router.current(entry)) {
+        entry = router.resolve(inbound.names[index]!);
+        inbound.entries[index] = entry;
+      }
+      router.publish(Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs), entry);
+    }
+    if (qos === 0 || this.done) return;
+    if (qos === 1) this.turnPublishes++;
+    else session.noteReceived(packetId);
+    this.acknowledge(qos === 1 ? 0x40 : 0x50, packetId, ReasonCode.Success);
+  }
+
+  /** What the topic of the packet in `view` is called here; nothing where no row takes it. */
+  private inboundOf(bytes: Buffer): Inbound {
+    const { view, limits, router } = this.context;
+    let key: string;
+    if (view.topicEnd > view.topicStart) {
+      key = bytes.toString('latin1', view.topicStart, view.topicEnd);
+      if (view.topicAlias > 0) this.aliased[this.checkedAlias(view.topicAlias)] = key;
+    } else {
+      const set = this.aliased[this.checkedAlias(view.topicAlias)];
+      if (set === undefined)
+        throw new ProtocolFailure(
+          ReasonCode.ProtocolError,
+          'v5 §3.3.2.3.4',
+          `PUBLISH Topic Alias ${view.topicAlias} was never set`,
+        );
+      key = set;
+    }
+    const known = this.inbound.get(key);
+    if (known !== undefined) return known;
+    const raw = Buffer.from(key, 'latin1');
+    const topicName = raw.toString('utf8');
+    if (!isValidUtf8(raw, 0, raw.length) || !isValidTopicName(topicName))
+      throw new ProtocolFailure(ReasonCode.TopicNameInvalid, 'MQTT-3.3.2-2', 'PUBLISH Topic Name is not a topic name');
+    const names = renameIncoming(this.terms.options.topics, topicName)
+      .map((renamed) => renamed.topicName)
+      .filter((name) => Buffer.byteLength(name) <= limits.topicBytesMax);
+    const entries = names.map((name) => router.resolve(name));
+    return this.inbound.set(key, { names, entries, renamed: names.length !== 1 || names[0] !== topicName });
+  }
+
+  private checkedAlias(alias: number): number {
+    if (alias <= this.terms.options.topicAliasMaximum) return alias;
+    throw new ProtocolFailure(
+      ReasonCode.TopicAliasInvalid,
+      'MQTT-3.3.2-10',
+      `PUBLISH Topic Alias ${alias} is above the maximum of ${this.terms.options.topicAliasMaximum}`,
+    );
+  }
+
+  protected override onPacket(header: number, bytes: Buffer, start: number, end: number): void {
+    const type = header >> 4;
+    if (type >= PacketType.Puback && type <= PacketType.Pubcomp) {
+      if (end - start >= 2 && this.qosMax < 2 && type === PacketType.Puback) {
+        // Sent at a lower QoS than it is kept with: one answer ends it.
+        const packetId = (bytes[start]! << 8) | bytes[start + 1]!;
+        this.session!.pubrec(packetId, ReasonCode.UnspecifiedError);
+      }
+      if (end - start === 2) return super.onPacket(header, bytes, start, end);
+    }
+    const packet = decodeBody(header, bytes, start, end, this.version, 'client');
+    const session = this.session!;
+    switch (packet.type) {
+      case PacketType.Puback:
+        this.noteRefusal(packet.reasonCode);
+        return session.puback(packet.packetId);
+      case PacketType.Pubrec:
+        this.noteRefusal(packet.reasonCode);
+        return session.pubrec(packet.packetId, packet.reasonCode);
+      case PacketType.Pubrel:
+        session.release(packet.packetId);
+        return this.acknowledge(0x70, packet.packetId, ReasonCode.Success);
+      case PacketType.Pubcomp:
+        return session.pubcomp(packet.packetId);
+      case PacketType.Suback:
+        return this.onSuback(packet.reasonCodes);
+      case PacketType.Unsuback:
+      case PacketType.Pingresp:
+        return;
+      case PacketType.Disconnect:
+        this.reason = `the remote ended the connection: ${reasonName(packet.reasonCode)}${wordsOf(packet.properties?.reasonString)}`;
+        this.disconnectReason = packet.reasonCode;
+        return this.end();
+      default:
+        throw new ProtocolFailure(ReasonCode.ProtocolError, 'v5 §2.1.2', `packet type ${type} is not sent to a client`);
+    }
+  }
+
+  private onSuback(reasonCodes: readonly number[]): void {
+    const filters = [...filtersOf(this.terms.incoming, remoteFilter).keys()];
+    reasonCodes.forEach((reasonCode, index) => {
+      if (reasonCode < 0x80) return;
+      this.refusedRow = `the remote refused the subscription to ${filters[index] ?? ''}: ${reasonName(reasonCode)}`;
+      this.context.log.warning('bridge.subscription-refused', 'The remote refused a subscription.', {
+        ...this.description,
+        topicFilter: filters[index],
+        reason: reasonName(reasonCode),
+      });
+    });
+  }
+
+  private noteRefusal(reasonCode: number): void {
+    if (reasonCode < 0x80) return;
+    this.terms.figures.refused++;
+    this.refusedRow = `the remote refused a message: ${reasonName(reasonCode)}`;
+  }
+
+  // ---- to the remote ----
+
+  override get hasRoom(): boolean {
+    return !this.draining && super.hasRoom;
+  }
+
+  override publish(
+    message: Message,
+    qos: QoS,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    subscriptionIds: readonly number[] | undefined,
+  ): boolean {
+    const lower = Math.min(qos, this.qosMax) as QoS;
+    const kept = retain && this.retains;
+    const identifier = lower === 0 ? 0 : packetId;
+    if (!super.publish(message, lower, kept, dup && lower > 0, identifier, subscriptionIds)) return false;
+    this.terms.figures.sent(1, message.bodyEnd - message.payloadStart);
+    // The remote takes QoS 0 only: there is no answer to wait for.
+    if (qos > 0 && lower === 0)
+      setImmediate(() => {
+        this.session?.puback(packetId);
+        this.session?.pubrec(packetId, ReasonCode.UnspecifiedError);
+      });
+    return true;
+  }
+
+  override publishRun(run: PublishRun, delivery: Delivery): void {
+    if (!(delivery instanceof OutgoingTarget)) return super.publishRun(run, delivery);
+    const { outbound, version5, context } = this;
+    const { metrics, limits, outboundTotals: totals } = context;
+    const { figures } = this.terms;
+    const full = outbound.bytes + (run.end - run.start) > limits.outboundBytesMax;
+    if (full || (totals.bytes > totals.bytesMax && outbound.bytes > 0)) {
+      metrics.publishDropped += run.count;
+      figures.dropped += run.count;
+      return;
+    }
+    if (this.aliases !== undefined) return this.publishOneByOne(run, delivery);
+    const { topic, properties } = delivery;
+    const propertiesField = variableByteIntegerLength(properties.length) + properties.length;
+    run.forEach((_packetStart, payloadStart, packetEnd) => {
+      const payloadBytes = packetEnd - payloadStart;
+      const length = plainPacketBody(delivery, version5, payloadBytes);
+      const total = 1 + variableByteIntegerLength(length) + length;
+      if (total > this.packetBytesMax) {
+        metrics.publishDropped++;
+        figures.dropped++;
+        return;
+      }
+      let at = outbound.reserve(total);
+      const bytes = outbound.chunk!;
+      bytes[at++] = 0x30;
+      at = writeVariableByteInteger(bytes, at, length);
+      bytes[at++] = topic.length >>> 8;
+      bytes[at++] = topic.length & 0xff;
+      topic.copy(bytes, at);
+      at += topic.length;
+      if (version5) {
+        writeVariableByteInteger(bytes, at, properties.length);
+        properties.copy(bytes, at + propertiesField - properties.length);
+        at += propertiesField;
+      }
+      run.bytes.copy(bytes, at, payloadStart, packetEnd);
+      metrics.packetsSent++;
+      metrics.publishSent++;
+      metrics.publishBytesSent += payloadBytes;
+      figures.sent(1, payloadBytes);
+    });
+    this.touch();
+  }
+
+  private publishOneByOne(run: PublishRun, target: OutgoingTarget): void {
+    for (const { payload } of run.messages()) {
+      const message = Message.create({ topicName: target.topicName, payload }, 0);
+      if (!this.publish(message, 0, false, false, 0, undefined)) this.terms.figures.dropped++;
+    }
+  }
+
+  private checkDrained(): void {
+    const { session } = this;
+    if (session === undefined || session.inflightMessages > 0 || session.receivedCount > 0) return;
+    const done = this.onDrained;
+    this.onDrained = undefined;
+    if (done !== undefined) setImmediate(done);
+  }
+
+  /** Sends nothing new; `done` is called once nothing is under way. */
+  drain(done: () => void): void {
+    this.draining = true;
+    this.onDrained = done;
+    this.checkDrained();
+  }
+
+  // ---- keep alive ----
+
+  private rearm(): void {
+    const { keepAliveSeconds } = this.terms.options;
+    const seconds = this.terms.connack.properties?.serverKeepAlive ?? keepAliveSeconds;
+    if (seconds > 0) this.context.wheel.arm(this.pinger, (seconds * 1000) / PINGS_IN_KEEP_ALIVE);
+  }
+
+  /** [MQTT-3.1.2-20] something goes out in time, and a remote that says nothing is noticed. */
+  private ping(): void {
+    if (this.done) return;
+    if (this.receivedSince) this.silentSpans = 0;
+    else if (++this.silentSpans > PINGS_IN_KEEP_ALIVE) {
+      this.reason = `no answer to PINGREQ: nothing received for longer than the keep alive`;
+      this.destroy();
+      return;
+    }
+    if (!this.receivedSince || this.outbound.taken === this.takenBefore) this.send({ type: PacketType.Pingreq });
+    this.receivedSince = false;
+    this.takenBefore = this.outbound.taken;
+    this.rearm();
+  }
+
+  // ---- the end ----
+
+  override fail(error: unknown): void {
+    if (!this.done && this.reason === '')
+      this.reason =
+        error instanceof ProtocolFailure
+          ? `the remote broke the protocol: ${error.message}`
+          : error instanceof Error
+            ? error.message
+            : String(error);
+    super.fail(error);
+  }
+
+  override refuse(reasonCode: number, reasonString: string | undefined): void {
+    if (this.reason === '') this.reason = reasonString ?? reasonName(reasonCode);
+    super.refuse(reasonCode, reasonString);
+  }
+
+  override onClosed(error?: Error): void {
+    if (this.reason === '') this.reason = error === undefined ? 'the remote closed the connection' : error.message;
+    super.onClosed(error);
+  }
+
+  protected override left(): void {
+    this.context.wheel.disarm(this.pinger);
+  }
+}
+
+function wordsOf(reasonString: string | undefined): string {
+  return reasonString === undefined ? '' : ` (${reasonString})`;
+}
