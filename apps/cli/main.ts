@@ -3,10 +3,7 @@
  *
  * Returns  the exit code: 0 done, 1 the world refused (port in use), 2 the caller is wrong (arguments, configuration).
  */
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { checkFiles, formatProblem, formatReference, loadConfig } from '../../src/config/index.js';
+import { packageVersion } from './package-version.js';
 import { serve } from './serve.js';
 
 const help = `dunlin: MQTT broker for 3.1, 3.1.1 and 5.0
@@ -18,9 +15,10 @@ Usage: dunlin [-c FILE] [-p PORT] [-v | -q] [-d]    runs the broker
        dunlin ctrl [OPTIONS] dynsec COMMAND         users, groups and roles of a running broker; --help tells more
        dunlin ca COMMAND [OPTIONS]                  the built-in certificate authority; --help tells more
        dunlin config check FILE                     names every problem of a configuration file
+       dunlin config convert FILE [-o FILE]         writes a mosquitto.conf as a dunlin.yaml
        dunlin config reference                      prints all settings
 
-  -c, --config-file FILE  configuration; without it ./dunlin.yaml when there is one, else built-in defaults
+  -c, --config-file FILE  configuration, dunlin.yaml or mosquitto.conf; without it ./dunlin.yaml when there is one, else built-in defaults
   -p, --port PORT         listens on this port of 127.0.0.1, anonymous clients allowed; adds to the listeners of -c,
                           without -c it is the only one; may be repeated
   -v, --verbose           logs at level debug
@@ -39,7 +37,7 @@ const commands: Record<string, () => Promise<Command>> = {
   sub: async () => (await import('./sub.js')).runSub,
   rr: async () => (await import('./rr.js')).runRr,
   bench: async () => (await import('./bench.js')).runBench,
-  config: async () => runConfig,
+  config: async () => (await import('./config.js')).runConfig,
   ca: async () => (await import('./ca.js')).runCa,
   ctrl: async () => (await import('./ctrl.js')).runCtrl,
   passwd: async () => (await import('./passwd.js')).runPasswd,
@@ -66,40 +64,4 @@ export async function main(args: string[]): Promise<number> {
   }
   const command = await commands[first]!();
   return command(args.slice(1));
-}
-
-async function runConfig([action, file, ...rest]: string[]): Promise<number> {
-  if (action === 'reference' && file === undefined) {
-    process.stdout.write(formatReference());
-    return 0;
-  }
-  if (action !== 'check' || file === undefined || rest.length > 0) {
-    process.stderr.write('dunlin: use `dunlin config check FILE` or `dunlin config reference`\n');
-    return 2;
-  }
-  const loaded = loadConfig(file);
-  const files = loaded.config === undefined ? undefined : await checkFiles(loaded.config, file);
-  const problems = [...loaded.problems, ...(files?.problems ?? [])];
-  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-  for (const warning of files?.warnings ?? []) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
-  if (problems.length > 0) return 2;
-  process.stdout.write(`${file}: no problems\n`);
-  return 0;
-}
-
-/** The version of the package this file belongs to, wherever it was installed or built. */
-function packageVersion(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const found = readPackage(join(folder, 'package.json'));
-    if (found?.name === 'dunlin') return found.version;
-    if (folder === dirname(folder)) throw new Error('dunlin: its package.json is missing; the installation is damaged');
-  }
-}
-
-function readPackage(file: string): { name: string; version: string } | undefined {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    return undefined;
-  }
 }

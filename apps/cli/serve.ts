@@ -3,7 +3,9 @@
  *
  * SIGINT, SIGTERM  stop in order; a second one stops at once.
  * SIGHUP           reads the configuration again; changes what can change while running and names what needs a restart.
- *                  Certificates, keys and revocation lists are read again.
+ *                  Certificates, keys and revocation lists are read again, the log file is opened anew.
+ * SIGUSR1          waits until all that is kept is on the disk, and says so.
+ * SIGUSR2          writes subscriptions and retained messages to the log.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, fstatSync } from 'node:fs';
@@ -19,9 +21,13 @@ import {
   isSecure,
   isWebSocket,
   type ListenerConfig,
-  loadConfig,
+  loadConfigFile,
+  type Problem,
   resolveConfig,
 } from '../../src/config/index.js';
+import { publishLog } from './log-topics.js';
+import { packageVersion } from './package-version.js';
+import { becomeUser, makeFolderOf, writePidFile } from './process-setup.js';
 
 const DEFAULT_FILE = './dunlin.yaml';
 /** Set in the process that `-d` leaves behind; its parent waits for word over the IPC channel. */
@@ -37,7 +43,11 @@ interface ServeOptions {
   level: 'debug' | 'none' | undefined;
   daemon: boolean;
   testConfig: boolean;
+  /** What the file says that has no effect, from when it was last read. */
+  remarks: readonly Problem[];
 }
+
+const version = packageVersion();
 
 /** Something a person has to mend before the broker can run. */
 class Refusal extends Error {
@@ -57,7 +67,8 @@ export async function serve(args: string[]): Promise<number> {
     if (options.testConfig) {
       const { problems, warnings } = await checkFiles(config, options.file);
       if (problems.length > 0) throw new Refusal(problems.map(formatProblem).join('\n'), 2);
-      for (const warning of warnings) process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
+      for (const warning of [...options.remarks, ...warnings])
+        process.stderr.write(`Warning: ${formatProblem(warning)}\n`);
       process.stdout.write(`${options.file ?? 'built-in settings'}: no problems\n`);
       return 0;
     }
@@ -73,7 +84,14 @@ export async function serve(args: string[]): Promise<number> {
 }
 
 function parseArguments(args: string[]): ServeOptions {
-  const options: ServeOptions = { file: undefined, ports: [], level: undefined, daemon: false, testConfig: false };
+  const options: ServeOptions = {
+    file: undefined,
+    ports: [],
+    level: undefined,
+    daemon: false,
+    testConfig: false,
+    remarks: [],
+  };
   for (let i = 0; i < args.length; i++) {
     const argument = args[i]!;
     const value = (what: string) => {
@@ -120,17 +138,42 @@ function parsePort(given: string): number {
 }
 
 /** The file or the defaults, with what the command line says on top. */
-function effectiveConfig({ file, ports, level }: ServeOptions): Config {
+function effectiveConfig(options: ServeOptions): Config {
+  const { file, level } = options;
+  let { ports } = options;
   let config = defaultConfig();
   if (file !== undefined) {
-    const loaded = loadConfig(file);
+    const loaded = loadConfigFile(file);
     if (loaded.config === undefined) throw new Refusal(loaded.problems.map(formatProblem).join('\n'), 2);
     config = loaded.config;
+    options.remarks = loaded.warnings;
+    if (loaded.format === 'mosquitto' && ports.length > 0) {
+      // As there: -p is for a file without listeners.
+      if (loaded.localOnly)
+        config = {
+          ...config,
+          listeners: ports.map((port) => ({ ...config.listeners[0]!, port, name: `mqtt-${port}` })),
+        };
+      else
+        options.remarks = [
+          ...options.remarks,
+          {
+            file,
+            position: undefined,
+            key: '',
+            sentence: `-p ${ports.join(' -p ')} has no effect: the file has listeners`,
+          },
+        ];
+      ports = [];
+    }
   } else if (ports.length > 0) config = { ...config, listeners: [] };
   else config = { ...config, storage: { ...config.storage, mode: 'buffered' } };
   for (const port of ports)
     config = { ...config, listeners: [...config.listeners, listenerOnPort(port, config.listeners)] };
-  return level === undefined ? config : { ...config, log: { ...config.log, level } };
+  if (level === undefined) return config;
+  // Mosquitto's -v is its log_type all.
+  const subscriptions = level === 'debug' && config.log.format === 'mosquitto' ? 'all' : config.log.subscriptions;
+  return { ...config, log: { ...config.log, level, subscriptions } };
 }
 
 function listenerOnPort(port: number, others: readonly ListenerConfig[]): ListenerConfig {
@@ -149,7 +192,7 @@ function listenerOnPort(port: number, others: readonly ListenerConfig[]): Listen
 }
 
 async function run(config: Config, options: ServeOptions): Promise<number> {
-  const logger = createLogger(config.log);
+  const logger = openLog(config);
   const broker = createBroker({ config, logger });
   const signals = catchSignals(broker, config, options, logger);
   try {
@@ -159,8 +202,12 @@ async function run(config: Config, options: ServeOptions): Promise<number> {
     signals.release();
     throw new Refusal(`dunlin: ${error.message}`, FILES_AT_FAULT.includes(error.code) ? 2 : 1);
   }
+  if (config.log.destinations.includes('topic')) publishLog(logger, broker);
+  const removePidFile = await settle(broker, config, logger, signals.release);
+  for (const remark of options.remarks) logger.warning('configuration.without-effect', formatProblem(remark));
   logger.information('broker.started', `Dunlin runs with ${options.file ?? 'built-in settings'}.`, {
     pid: process.pid,
+    version,
   });
   announce(broker, config, logger);
   if (process.env[BACKGROUND] !== undefined && process.connected) {
@@ -173,8 +220,38 @@ async function run(config: Config, options: ServeOptions): Promise<number> {
   const deadline = setTimeout(() => process.exit(1), STOP_SECONDS_MAX * 1000).unref();
   await broker.stop();
   clearTimeout(deadline);
-  logger.information('broker.stopped', 'Stopped.');
+  logger.information('broker.stopped', 'Stopped.', { version });
+  removePidFile();
   return 0;
+}
+
+/** Errors  Refusal when the log file cannot be opened. */
+function openLog(config: Config): AdjustableLogger {
+  try {
+    if (config.log.file !== undefined) makeFolderOf(config.log.file);
+    return createLogger(config.log);
+  } catch (error) {
+    throw new Refusal(`dunlin: ${(error as Error).message}`, 1);
+  }
+}
+
+/** What the process does about itself once the listeners are open. Returns what removes its file. */
+async function settle(
+  broker: Broker,
+  config: Config,
+  logger: AdjustableLogger,
+  release: () => void,
+): Promise<() => void> {
+  try {
+    const removePidFile = writePidFile(config.process.pidFile);
+    const said = becomeUser(config);
+    if (said !== undefined) logger.information('process.user', said);
+    return removePidFile;
+  } catch (error) {
+    release();
+    await broker.stop();
+    throw new Refusal(`dunlin: ${(error as Error).message}`, 1);
+  }
 }
 
 /** Every failure of the world that the broker words for people carries a stable code in capitals. */
@@ -186,7 +263,13 @@ function announce(broker: Broker, config: Config, logger: AdjustableLogger): voi
   for (const { name, address, port } of broker.listeners) {
     const listener = config.listeners.find((candidate) => candidate.name === name);
     if (listener === undefined) continue;
-    logger.information('listener.started', `Listening on ${listenerUrl(listener, address, port)}`, { listener: name });
+    logger.information('listener.started', `Listening on ${listenerUrl(listener, address, port)}`, {
+      listener: name,
+      protocol: listener.protocol,
+      address,
+      port,
+      path: listener.unixPath,
+    });
     if (listener.allowAnonymous && listener.unixPath === undefined && !isLoopback(listener.host))
       logger.warning('listener.anonymous', 'Everyone who reaches this listener may connect without a user name.', {
         listener: name,
@@ -196,7 +279,7 @@ function announce(broker: Broker, config: Config, logger: AdjustableLogger): voi
 }
 
 export function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
-  const path = isWebSocket(listener.protocol) ? listener.path : '';
+  const path = !isWebSocket(listener.protocol) ? '' : listener.path === '*' ? '/' : listener.path;
   if (listener.unixPath !== undefined)
     return `${listener.protocol}+unix:${listener.unixPath}${path === '' ? '' : `:${path}`}`;
   const host = address ?? listener.host;
@@ -226,19 +309,49 @@ function catchSignals(
   };
   const reload = () => {
     if (stopping) return;
+    reopenLog(logger);
     current = applyReload(broker, current, options, logger);
     reloadCertificates(broker, current, logger);
+  };
+  const save = () => void saveAll(broker, logger);
+  const dump = () => {
+    logger.information('broker.tree', 'Subscriptions and retained messages follow.');
+    const tell = (kind: string, line: string) =>
+      logger.information(`broker.tree-${kind}`, `${kind} ${JSON.stringify(line)}`);
+    void broker.dumpTree(tell).then(() => logger.information('broker.tree-end', 'That was all.'));
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   process.on('SIGHUP', reload);
+  process.on('SIGUSR1', save);
+  process.on('SIGUSR2', dump);
   const release = () => {
     clearInterval(keepAlive);
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
     process.off('SIGHUP', reload);
+    process.off('SIGUSR1', save);
+    process.off('SIGUSR2', dump);
   };
   return { stopped, release };
+}
+
+function reopenLog(logger: AdjustableLogger): void {
+  try {
+    logger.reopen();
+  } catch (error) {
+    logger.error('log.not-reopened', (error as Error).message);
+  }
+}
+
+/** What is kept is written as it happens: this waits for the disk. */
+async function saveAll(broker: Broker, logger: AdjustableLogger): Promise<void> {
+  try {
+    await broker.save();
+    logger.information('storage.saved', 'Everything that is kept is on the disk.');
+  } catch (error) {
+    logger.error('storage.not-saved', `Not everything is on the disk: ${(error as Error).message}`);
+  }
 }
 
 /** Returns what is in force afterwards. A file with problems changes nothing. */
@@ -258,6 +371,7 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
     for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
     return current;
   }
+  for (const remark of options.remarks) logger.warning('configuration.without-effect', formatProblem(remark));
   const changes = diffConfig(current, next);
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
@@ -306,11 +420,16 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   const { connectTimeoutSeconds, topicCacheEntriesMax } = current.limits;
   const limits = { ...next.limits, connectTimeoutSeconds, topicCacheEntriesMax };
   const listeners = current.listeners.map((listener) => {
-    const { connectionsMax } = next.listeners.find(({ name }) => name === listener.name) ?? listener;
-    return { ...listener, connectionsMax };
+    const found = next.listeners.find(({ name }) => name === listener.name) ?? listener;
+    const { connectionsMax, allowAnonymous, protocolVersions, emptyClientIds, clientIdPrefix, usernameAsClientId } =
+      found;
+    const terms = { allowAnonymous, protocolVersions, emptyClientIds, clientIdPrefix, usernameAsClientId };
+    return { ...listener, connectionsMax, ...terms };
   });
-  broker.protect({ rates, bans, protection, limits, listeners });
-  return { ...current, rates, bans, protection, limits, listeners };
+  const { clientIdPrefixes, refuseLongKeepAlive } = next.protocol;
+  const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
+  broker.protect({ rates, bans, protection, limits, listeners, protocol });
+  return { ...current, rates, bans, protection, limits, listeners, protocol };
 }
 
 /** Only bridges that differ are touched. */

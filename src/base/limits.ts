@@ -12,6 +12,8 @@ export type QueueOverflow = (typeof queueOverflowPolicies)[number];
 export interface Limits {
   /** Largest MQTT Control Packet taken from a client, fixed header included; told to 5.0 clients (v5 §3.2.2.3.6) */
   readonly packetBytesMax: number;
+  /** Largest payload that is taken; 0 is no limit */
+  readonly payloadBytesMax: number;
   /** Messages waiting in one session, those in flight not counted */
   readonly queueMessagesMax: number;
   /** Bytes (topic name and payload) waiting in one session */
@@ -21,6 +23,8 @@ export interface Limits {
   readonly queueQos0: boolean;
   /** QoS 1 and 2 messages on their way to one client; the client's own Receive Maximum may lower it */
   readonly inflightMessagesMax: number;
+  /** Bytes of their payloads from which on the next message waits; 0 is no limit */
+  readonly inflightBytesMax: number;
   /** QoS 1 and 2 messages one client may have on their way to the broker; told to 5.0 clients (v5 §3.2.2.3.3) */
   readonly receiveMaximum: number;
   /** Topic aliases a client may set; told to 5.0 clients; 0 forbids them */
@@ -35,6 +39,8 @@ export interface Limits {
   readonly subscriptionsPerClientMax: number;
   /** Over all listeners */
   readonly connectionsMax: number;
+  /** With and without a connection; 0 is no limit */
+  readonly sessionsMax: number;
   /** How long a session outlives its connection at most; also what 3.x sessions with clean session 0 get */
   readonly sessionExpirySecondsMax: number;
   /** Below 65535: 5.0 clients that ask for more, or for none at all (0), are told this one as Server Keep Alive */
@@ -61,11 +67,13 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   packetBytesMax: 1_048_576,
+  payloadBytesMax: 0,
   queueMessagesMax: 1000,
   queueBytesMax: 16_777_216,
   queueOverflow: 'dropOldest',
   queueQos0: false,
   inflightMessagesMax: 100,
+  inflightBytesMax: 0,
   receiveMaximum: 100,
   topicAliasMaximum: 100,
   topicAliasMaximumToClients: 10,
@@ -74,6 +82,7 @@ export const defaultLimits: Limits = {
   clientIdBytesMax: 256,
   subscriptionsPerClientMax: 10_000,
   connectionsMax: 100_000,
+  sessionsMax: 0,
   sessionExpirySecondsMax: 604_800,
   keepAliveSecondsMax: 65_535,
   connectTimeoutSeconds: 10,

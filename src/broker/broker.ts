@@ -8,6 +8,7 @@ import {
   Fault,
   type Limits,
   type Logger,
+  LogLevel,
   silentLogger,
   systemClock,
   TimerWheel,
@@ -87,8 +88,11 @@ import {
 } from '../transport/index.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
+import { fileAt } from './http-folder.js';
+import { listenOnceMore, placesOf } from './listener-hosts.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
+import { dumpTree } from './tree-dump.js';
 
 export interface BrokerOptions {
   /** Settings as in the configuration file; what is left out has its default. */
@@ -161,12 +165,23 @@ export interface BoundListener {
   readonly path: string | undefined;
 }
 
+/** What a listener looks at when a client connects. */
+export type TermOfListener =
+  | 'allowAnonymous'
+  | 'protocolVersions'
+  | 'emptyClientIds'
+  | 'clientIdPrefix'
+  | 'usernameAsClientId';
+
 /** Settings that can be changed while the broker runs. */
 export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
   /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
   readonly limits?: Limits;
-  /** How many connections these listeners may have. */
-  readonly listeners?: readonly Pick<ListenerConfig, 'name' | 'connectionsMax'>[];
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
+  readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
+    Partial<Pick<ListenerConfig, TermOfListener>>)[];
+  /** What is asked of clients that connect from now on. */
+  readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
 };
 
 export interface Broker {
@@ -235,6 +250,10 @@ export interface Broker {
    * thing that is wrong; a listener with such files keeps what it had, the others have what is new.
    */
   reloadCertificates(): void;
+  /** Resolves when everything that is kept so far is on the disk; at once where nothing is kept. Errors: what the disk says. */
+  save(): Promise<void>;
+  /** Hands a line for each subscription and each retained message to `write`, as they are at this time. */
+  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void>;
 }
 
 /** How often storage is rid of what has expired, and how soon again when there was much. */
@@ -244,7 +263,9 @@ const SWEEP_AGAIN_MS = 10;
 const RELIEF_MS = 500;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
+type ListenerChange = NonNullable<LiveSettings['listeners']>[number];
 const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
+const versionsOf = (names: readonly string[]) => names.map((version) => versions[version]!);
 const packageVersion = (): string =>
   (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
@@ -374,6 +395,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         store: this.sessionStore,
         slowConsumerSeconds: () => this.protecting.protection.slowConsumers.seconds,
         onSlowConsumer: (session) => this.slowConsumer(session),
+        upgradeQoS: config.protocol.upgradeQoS,
       },
       (values) => this.publishWill(values),
     );
@@ -447,11 +469,15 @@ class BrokerNode implements Broker, ConnectionObserver {
       for (const config of this.config.listeners) {
         const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
         const options = optionsOf(config);
-        const listener = await this.listen(config, options, tls).catch((error: unknown) => {
+        try {
+          for (const place of placesOf(config)) {
+            const listener = await listenOnceMore(place, (where) => this.listen(where, options, tls));
+            this.bound.push({ listener, config, tls, options });
+          }
+        } catch (error) {
           tls?.stop();
           throw error;
-        });
-        this.bound.push({ listener, config, tls, options });
+        }
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
     } catch (error) {
@@ -539,6 +565,18 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   cancelDelayed(id: string): boolean {
     return this.delayed.cancel(id);
+  }
+
+  save(): Promise<void> {
+    if (!this.store.persistent) return Promise.resolve();
+    this.store.commit();
+    return new Promise((resolve, reject) =>
+      this.store.whenSynced(this.store.sequence, (error) => (error === undefined ? resolve() : reject(error))),
+    );
+  }
+
+  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void> {
+    return dumpTree(this.context.router, this.context.sessions, write);
   }
 
   status(): BrokerStatus {
@@ -651,7 +689,10 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   disconnected(connection: Connection, reasonCode: number): void {
-    this.log.information('client.disconnected', connection.endedBecause, connection.description);
+    this.log.information('client.disconnected', connection.endedBecause, {
+      ...connection.description,
+      reasonCode: reasonCode >= 0 ? reasonCode : undefined,
+    });
     if (!this.events.has('clientDisconnected')) return;
     const known = reasonCode >= 0;
     this.events.emit('clientDisconnected', {
@@ -662,10 +703,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   subscribed(connection: Connection, topicFilter: string, qos: QoS): void {
+    if (/^(begun|all)$/.test(this.config.log.subscriptions))
+      this.log.information('client.subscribed', 'subscribed', { ...connection.description, topicFilter, qos });
     if (this.events.has('subscribed')) this.events.emit('subscribed', { client: connection.client!, topicFilter, qos });
   }
 
   unsubscribed(connection: Connection, topicFilter: string): void {
+    if (/^(ended|all)$/.test(this.config.log.subscriptions))
+      this.log.information('client.unsubscribed', 'unsubscribed', { ...connection.description, topicFilter });
     if (this.events.has('unsubscribed')) this.events.emit('unsubscribed', { client: connection.client!, topicFilter });
   }
 
@@ -749,9 +794,11 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private listen(config: ListenerConfig, options: ListenerOptions, tls: ListenerTls | undefined): Promise<Listener> {
-    const { name, backlog, connectionsMax, proxyProtocol } = config;
+    const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
     const where =
-      config.unixPath === undefined ? { host: config.host, port: config.port } : { unixPath: config.unixPath };
+      config.unixPath === undefined
+        ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
+        : { unixPath: config.unixPath };
     const count = { connections: 0 };
     const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
     const handshakeTimeoutMs = this.limits.connectTimeoutSeconds * 1000;
@@ -768,11 +815,13 @@ class BrokerNode implements Broker, ConnectionObserver {
         trustedProxies: config.trustedProxies,
         packetBytesMax: () => this.limits.packetBytesMax,
         proxyProtocol,
+        proxyTls,
         connectionsMax,
         handshakeTimeoutMs,
         log: this.log,
         onStream,
-        documentAt: (path) => this.documentAt(path),
+        documentAt: (path) =>
+          this.documentAt(path) ?? (httpFolder === undefined ? undefined : fileAt(httpFolder, path)),
         ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
       });
     if (tls !== undefined)
@@ -782,6 +831,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         backlog,
         connectionsMax,
         proxyProtocol,
+        proxyTls,
         handshakeTimeoutMs,
         tls,
         log: this.log,
@@ -798,7 +848,7 @@ class BrokerNode implements Broker, ConnectionObserver {
           : (stream) =>
               acceptProxied(
                 stream,
-                { name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.log },
+                { name, accept: proxyProtocol, requireTls: proxyTls, timeoutMs: handshakeTimeoutMs, log: this.log },
                 onStream,
               ),
     });
@@ -824,6 +874,13 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.connections.add(connection);
     this.metrics.connections = this.connections.size;
     this.metrics.connectionsTotal++;
+    // Mosquitto tells of every connection; elsewhere a client is enough.
+    const tells = this.config.log.format === 'mosquitto';
+    if (tells || this.log.level >= LogLevel.debug)
+      (tells ? this.log.information : this.log.debug)('connection.opened', 'connection opened', {
+        ...connection.description,
+        localPort: stream.peer.localPort,
+      });
     connection.start();
   }
 
@@ -913,7 +970,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     return resolveBridge(settings, this.config.storage.mode);
   }
 
-  protect({ limits, listeners = [], ...changed }: LiveSettings): void {
+  protect({ limits, listeners = [], protocol, ...changed }: LiveSettings): void {
     const { protection } = this;
     const settings = { ...this.protecting, ...changed };
     for (const { kind, value } of this.protecting.bans)
@@ -924,7 +981,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
-    for (const { name, connectionsMax } of listeners) this.limitListener(name, connectionsMax);
+    for (const listener of listeners) this.limitListener(listener);
+    if (protocol !== undefined) {
+      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
+      Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
+    }
     if (limits !== undefined) this.limit(limits);
   }
 
@@ -937,11 +998,16 @@ class BrokerNode implements Broker, ConnectionObserver {
     context.pressure.holdMs = limits.slowReaderHoldMs;
   }
 
-  private limitListener(name: string, connectionsMax: number): void {
-    const bound = this.bound.find(({ config }) => config.name === name);
-    if (bound === undefined) return;
-    bound.options.connectionsMax = connectionsMax;
-    bound.listener.limit?.(connectionsMax);
+  private limitListener(change: ListenerChange): void {
+    const { name, connectionsMax, protocolVersions } = change;
+    for (const { config, options, listener } of this.bound) {
+      if (config.name !== name) continue;
+      options.connectionsMax = connectionsMax;
+      listener.limit?.(connectionsMax);
+      for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
+        if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
+      if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
+    }
   }
 
   private joinDynamicSecurity(): void {
@@ -1001,9 +1067,16 @@ class BrokerNode implements Broker, ConnectionObserver {
       () => {
         let storedMessages = router.retained.size;
         let storedBytes = router.retained.bytes;
+        let inflightMessages = 0;
+        let outgoingMessages = 0;
+        let outgoingBytes = this.context.outboundTotals.bytes;
         for (const session of sessions.values()) {
           storedMessages += session.queuedMessages + session.inflightMessages;
           storedBytes += session.queuedBytes;
+          inflightMessages += session.inflightMessages;
+          if (!session.online) continue;
+          outgoingMessages += session.queuedMessages;
+          outgoingBytes += session.queuedBytes;
         }
         return {
           version,
@@ -1013,6 +1086,9 @@ class BrokerNode implements Broker, ConnectionObserver {
           storedMessages,
           storedBytes,
           heapBytes: process.memoryUsage().heapUsed,
+          inflightMessages,
+          outgoingMessages,
+          outgoingBytes,
         };
       },
       (topicName, payload) => router.publishLocal({ topicName, payload, retain: true }),
@@ -1046,14 +1122,29 @@ function handlingRules({ storage, durability, priorities }: Config): (topicName:
   };
 }
 
+/** A setting that a listener may have of its own, where it has. */
+function own<Key extends 'maximumQoS' | 'topicAliasMaximum' | 'topicAliasMaximumToClients'>(
+  config: ListenerConfig,
+  key: Key,
+): Partial<Record<Key, number>> {
+  const value = config[key];
+  return value === undefined ? {} : ({ [key]: value } as Record<Key, number>);
+}
+
 function optionsOf(config: ListenerConfig): ListenerOptions {
   return {
     name: config.name,
     allowAnonymous: config.allowAnonymous,
     connectionsMax: config.connectionsMax,
     mountPoint: config.mountPoint,
-    protocolVersions: config.protocolVersions.map((version) => versions[version]!),
+    protocolVersions: versionsOf(config.protocolVersions),
     pskIdentityAsUsername: config.tls.psk.identityAsUsername,
+    ...own(config, 'maximumQoS'),
+    ...own(config, 'topicAliasMaximum'),
+    ...own(config, 'topicAliasMaximumToClients'),
+    emptyClientIds: config.emptyClientIds,
+    clientIdPrefix: config.clientIdPrefix,
+    usernameAsClientId: config.usernameAsClientId,
   };
 }
 

@@ -50,6 +50,13 @@ export function checkAccess(config: Config, findings: Findings): void {
           `listeners[${index}].authentication[${at}]`,
           `${name} is the name of no source in authentication`,
         );
+  for (const [index, listener] of listeners.entries())
+    for (const [at, name] of listener.authorization.entries())
+      if (!authorization.sources.some((source) => source.name === name) && !(dynamic && name === DYNAMIC_SECURITY))
+        findings.reportAt(
+          `listeners[${index}].authorization[${at}]`,
+          `${name} is the name of no source in authorization`,
+        );
 
   const known = new Set(roles.map(({ name }) => name));
   for (const [index, group] of groups.entries())

@@ -673,3 +673,7 @@ export const listenerAuthentication = words(
   'The sources of `authentication` that count here, by their names, in this order; empty: all.',
   'Name of a source.',
 );
+export const listenerAuthorization = words(
+  'The sources of `authorization` that count here, by their names, in this order; empty: all.',
+  'Name of a source.',
+);

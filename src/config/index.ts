@@ -11,6 +11,10 @@ export {
   resolveBridge,
   resolveConfig,
 } from './load.js';
+export { isMosquittoConf, type LoadedFile, loadConfigFile, resolveMosquitto } from './load-file.js';
+export { convertMosquitto } from './mosquitto/convert.js';
+export { formatMosquittoGuide } from './mosquitto/guide.js';
+export { type MappedMosquitto, mapMosquittoFile, mapMosquittoText } from './mosquitto/map.js';
 export { ConfigError, formatProblem, type Problem } from './problem.js';
 export { formatReference } from './reference.js';
 export { isSecure, isWebSocket } from './rules.js';

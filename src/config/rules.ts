@@ -6,7 +6,7 @@ import { checkProtection } from './protection-rules.js';
 import { type Config, type ListenerConfig, listenerFields, type TlsConfig } from './schema.js';
 import type { Findings } from './validate.js';
 
-const onlyWebSocket = ['path', 'origins', 'trustedProxies'] as const;
+const onlyWebSocket = ['path', 'origins', 'trustedProxies', 'httpFolder'] as const;
 
 /** `authenticated`: clients are checked by something outside this configuration, so `users` may be empty. */
 export function checkRules(config: Config, findings: Findings, authenticated: boolean): void {
@@ -50,6 +50,10 @@ function checkListener(listener: ListenerConfig, key: string, findings: Findings
           `is allowed only with protocol ws or wss; this listener has ${listener.protocol}`,
         );
   checkTls(listener, `${key}.tls`, findings);
+  if (listener.proxyTls && listener.proxyProtocol !== 'v2')
+    findings.reportAt(`${key}.proxyTls`, `needs proxyProtocol: v2; this listener has ${listener.proxyProtocol}`);
+  if (listener.interface !== undefined && listener.unixPath !== undefined)
+    findings.reportAt(`${key}.interface`, 'is not allowed together with unixPath');
   if (listener.unixPath !== undefined)
     for (const name of ['host', 'port'] as const)
       if (isMeant(listener, name, key, findings))
@@ -134,8 +138,11 @@ function isMeant(
   findings: Findings,
 ): boolean {
   if (!findings.given(`${key}.${name}`)) return false;
-  const field: { default?: unknown; computed?: (siblings: Readonly<Record<string, unknown>>) => unknown } =
-    listenerFields[name];
+  const field: {
+    sentence: string;
+    default?: unknown;
+    computed?: (siblings: Readonly<Record<string, unknown>>) => unknown;
+  } = listenerFields[name];
   const usual = 'computed' in field ? field.computed({ ...listener }) : field.default;
   return findings.file !== undefined || JSON.stringify(listener[name]) !== JSON.stringify(usual);
 }

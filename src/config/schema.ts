@@ -4,14 +4,24 @@
  * From this follow the `Config` type, validation, defaults and docs/configuration.md. Adding a setting is adding it here
  * and running `npm run reference`.
  */
-import { defaultLimits, type Limits, LogLevel, type LogLevelName, queueOverflowPolicies } from '../base/index.js';
+import { defaultLimits, type Limits, queueOverflowPolicies } from '../base/index.js';
 import { isValidTopicFilter } from '../protocol/index.js';
 import { durabilityModes } from '../storage/index.js';
-import { authentication, authorization, groups, listenerAuthentication, roles, userFields } from './access-schema.js';
+import {
+  authentication,
+  authorization,
+  groups,
+  listenerAuthentication,
+  listenerAuthorization,
+  roles,
+  userFields,
+} from './access-schema.js';
 import { isHost, isLoopback, isNetwork } from './address.js';
 import { authoritySettings } from './authority-schema.js';
 import { bridgeSettings } from './bridge-schema.js';
 import { dynamicSecuritySettings } from './dynamic-security-schema.js';
+import { listenerClientFields, listenerPlaceFields } from './listener-schema.js';
+import { logSettings, processSettings } from './log-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
@@ -72,10 +82,11 @@ const listener = group({
       default: '',
     }),
     path: text({
-      sentence: 'URL path of WebSocket connections; others are answered with 404. Only with protocols `ws` and `wss`.',
+      sentence:
+        'URL path of WebSocket connections; others are answered with 404. `*` is every path. Only with protocols `ws` and `wss`.',
       apply: 'restart',
-      allowed: 'URL path that begins with `/`, without `?`, `#` and spaces',
-      check: (value) => /^\/[^?#\s]{0,255}$/.test(value) && printable(value),
+      allowed: 'URL path that begins with `/`, without `?`, `#` and spaces, or `*`',
+      check: (value) => value === '*' || (/^\/[^?#\s]{0,255}$/.test(value) && printable(value)),
       default: '/mqtt',
     }),
     origins: list({
@@ -104,7 +115,7 @@ const listener = group({
     }),
     allowAnonymous: boolean({
       sentence: 'Whether clients may connect without a user name.',
-      apply: 'restart',
+      apply: 'reconnect',
       defaultText: 'true on loopback addresses and Unix sockets, else false',
       computed: ({ host, unixPath }) => unixPath !== undefined || isLoopback(String(host)),
     }),
@@ -124,7 +135,7 @@ const listener = group({
     }),
     protocolVersions: list({
       sentence: 'MQTT versions that clients may speak here.',
-      apply: 'restart',
+      apply: 'reconnect',
       default: ['3.1', '3.1.1', '5.0'],
       itemsMin: 1,
       item: choice({ sentence: 'An MQTT version.', apply: 'restart', choices: ['3.1', '3.1.1', '5.0'] }),
@@ -136,8 +147,11 @@ const listener = group({
       maximum: 65535,
       default: 511,
     }),
+    ...listenerPlaceFields,
+    ...listenerClientFields,
     tls: tlsSettings,
     authentication: listenerAuthentication,
+    authorization: listenerAuthorization,
   },
 });
 
@@ -179,6 +193,7 @@ const inUnit = (key: NumericLimit, unit: string, sentence: string, minimum: numb
 const forConnection: readonly string[] = [
   'packetBytesMax',
   'inflightMessagesMax',
+  'inflightBytesMax',
   'receiveMaximum',
   'topicAliasMaximum',
   'topicAliasMaximumToClients',
@@ -193,7 +208,14 @@ type NumericLimit = { [Key in keyof Limits]: Limits[Key] extends number ? Key : 
 const limits = group({
   sentence: 'What bounds clients and memory.',
   fields: {
-    packetBytesMax: inUnit('packetBytesMax', 'bytes', 'Largest packet taken from a client.', 128, 268_435_460),
+    packetBytesMax: inUnit('packetBytesMax', 'bytes', 'Largest packet taken from a client.', 20, 268_435_460),
+    payloadBytesMax: inUnit(
+      'payloadBytesMax',
+      'bytes',
+      'Largest payload of a message; a larger one is acknowledged as an error and goes nowhere; 0 is no limit.',
+      0,
+      268_435_455,
+    ),
     queueMessagesMax: count('queueMessagesMax', 'Messages waiting in one session.', 1, 100_000_000),
     queueBytesMax: inUnit('queueBytesMax', 'bytes', 'Bytes of messages waiting in one session.', 1024, most),
     queueOverflow: choice({
@@ -214,6 +236,13 @@ const limits = group({
       1,
       65535,
     ),
+    inflightBytesMax: inUnit(
+      'inflightBytesMax',
+      'bytes',
+      'Payload bytes of QoS 1 and 2 messages on their way to one client from which on the next one waits; 0 is no limit.',
+      0,
+      most,
+    ),
     receiveMaximum: count(
       'receiveMaximum',
       'QoS 1 and 2 messages that one client may have on their way to the broker.',
@@ -232,6 +261,12 @@ const limits = group({
     clientIdBytesMax: inUnit('clientIdBytesMax', 'bytes', 'Longest client identifier.', 23, 65535),
     subscriptionsPerClientMax: count('subscriptionsPerClientMax', 'Subscriptions of one client.', 1, 10_000_000),
     connectionsMax: count('connectionsMax', 'Connections of all listeners at one time.', 1, 10_000_000),
+    sessionsMax: count(
+      'sessionsMax',
+      'Sessions, with and without a connection; clients that would begin another are refused; 0 is no limit.',
+      0,
+      1_000_000_000,
+    ),
     sessionExpirySecondsMax: inUnit(
       'sessionExpirySecondsMax',
       'seconds',
@@ -456,6 +491,29 @@ export const schema = group({
           apply: 'restart',
           default: true,
         }),
+        clientIdPrefixes: list({
+          sentence: 'What client identifiers have to begin with, one of these; empty: anything.',
+          apply: 'reconnect',
+          default: [],
+          item: text({
+            sentence: 'A beginning.',
+            apply: 'restart',
+            allowed: 'text of 1 to 256 bytes without control characters',
+            check: (value) => value !== '' && bytesOf(value) <= 256 && printable(value),
+          }),
+        }),
+        refuseLongKeepAlive: boolean({
+          sentence:
+            'Whether 3.1 and 3.1.1 clients with a longer keep alive than `limits.keepAliveSecondsMax` are refused, since they cannot be told another.',
+          apply: 'reconnect',
+          default: false,
+        }),
+        upgradeQoS: boolean({
+          sentence:
+            'Whether messages are delivered with the QoS of the subscription even where they were published with a lower one. The specification forbids it.',
+          apply: 'restart',
+          default: false,
+        }),
         maximumQoS: integer({
           sentence: 'Highest QoS that clients may publish with.',
           apply: 'restart',
@@ -465,23 +523,8 @@ export const schema = group({
         }),
       },
     }),
-    log: group({
-      sentence: 'What the broker writes to standard output.',
-      fields: {
-        level: choice({
-          sentence: 'Most talkative level that is written.',
-          apply: 'live',
-          choices: Object.keys(LogLevel) as LogLevelName[],
-          default: 'information',
-        }),
-        format: choice({
-          sentence: 'Lines for people or JSON; `auto` is `pretty` on a terminal and `json` otherwise.',
-          apply: 'restart',
-          choices: ['auto', 'pretty', 'json'],
-          default: 'auto',
-        }),
-      },
-    }),
+    log: logSettings,
+    process: processSettings,
   },
 });
 

@@ -139,6 +139,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     return this.stream.peer;
   }
 
+  /** Highest QoS that the client may publish with. */
+  get maximumQoS(): QoS {
+    return Math.min(this.context.protocol.maximumQoS, this.listener.maximumQoS ?? 2) as QoS;
+  }
+
   get facts(): TransportFacts {
     return transportFacts(this.stream);
   }

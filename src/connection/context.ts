@@ -17,6 +17,10 @@ export interface ProtocolOptions {
   readonly wildcardSubscriptions: boolean;
   readonly subscriptionIdentifiers: boolean;
   readonly sharedSubscriptions: boolean;
+  /** What client identifiers have to begin with; empty: anything. */
+  readonly clientIdPrefixes: readonly string[];
+  /** Whether 3.x clients with a longer keep alive than may be are refused. */
+  readonly refuseLongKeepAlive: boolean;
   /** Prefix of Response Information; empty for none */
   readonly responseInformation: string;
   /** Where clients are sent instead, and with which code; undefined to serve them here. */
@@ -33,6 +37,16 @@ export interface ListenerOptions {
   readonly protocolVersions: readonly ProtocolVersion[];
   /** The identity of a pre-shared key stands for user name and password. */
   readonly pskIdentityAsUsername?: boolean;
+  /** Where lower than that of the broker. */
+  readonly maximumQoS?: number;
+  /** Instead of the limits of the broker. */
+  readonly topicAliasMaximum?: number;
+  readonly topicAliasMaximumToClients?: number;
+  /** Whether clients may leave their identifier to the broker; true when left out. */
+  readonly emptyClientIds?: boolean;
+  /** What identifiers chosen by the broker begin with; `auto-` when left out. */
+  readonly clientIdPrefix?: string;
+  readonly usernameAsClientId?: boolean;
 }
 
 /** Told of clients as they come and go; observers see facts after they happen and change nothing. */

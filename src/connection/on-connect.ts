@@ -60,6 +60,8 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
       'MQTT 3.1 §3.1',
       'CONNECT Client Identifier is empty',
     );
+  if (packet.clientId === '' && listener.emptyClientIds === false)
+    return connection.refuse(ReasonCode.ClientIdentifierNotValid, 'this listener takes no empty client identifier');
   if (Buffer.byteLength(packet.clientId) > limits.clientIdBytesMax)
     throw new ProtocolFailure(
       ReasonCode.ClientIdentifierNotValid,
@@ -72,6 +74,9 @@ export function onConnect(connection: Connection, packet: ConnectPacket): void {
   if (will !== undefined && refuseWill(connection, will)) return;
 
   const clientId = packet.clientId === '' ? assignClientId(connection) : packet.clientId;
+  const { clientIdPrefixes } = protocol;
+  if (clientIdPrefixes.length > 0 && !clientIdPrefixes.some((prefix) => clientId.startsWith(prefix)))
+    return connection.refuse(ReasonCode.NotAuthorized, 'client identifiers have to begin otherwise');
   const facts = connection.facts;
   const byKey = listener.pskIdentityAsUsername === true && facts.pskIdentity !== undefined;
   const client: Client = {
@@ -181,7 +186,11 @@ function refuseWill(connection: Connection, will: Will): boolean {
     connection.refuse(ReasonCode.TopicNameInvalid, 'a will cannot administer the broker');
     return true;
   }
-  if (will.qos > protocol.maximumQoS) {
+  if (limits.payloadBytesMax > 0 && will.payload.length > limits.payloadBytesMax) {
+    connection.refuse(ReasonCode.PacketTooLarge, `the will is larger than ${limits.payloadBytesMax} bytes`);
+    return true;
+  }
+  if (will.qos > connection.maximumQoS) {
     connection.refuse(ReasonCode.QoSNotSupported, 'the will asks for a QoS that is switched off'); // [MQTT-3.2.2-12]
     return true;
   }
@@ -195,7 +204,7 @@ function refuseWill(connection: Connection, will: Will): boolean {
 /** [MQTT-3.1.3-6] [MQTT-3.2.2-16] an identifier that no session has */
 function assignClientId(connection: Connection): string {
   for (;;) {
-    const clientId = `auto-${randomBytes(12).toString('base64url')}`;
+    const clientId = `${connection.listener.clientIdPrefix ?? 'auto-'}${randomBytes(12).toString('base64url')}`;
     if (connection.context.sessions.get(clientId) === undefined) return clientId;
   }
 }
@@ -237,6 +246,8 @@ function open(
   const { context } = connection;
   const { limits, metrics, protection } = context;
   const properties = packet.properties ?? {};
+  if (connection.listener.usernameAsClientId === true && (!renameAfterUser(connection) || refuseBanned(connection)))
+    return;
   const client = connection.client!;
   const { clientId, username } = client;
   const { will } = packet;
@@ -275,8 +286,18 @@ function open(
     packet.keepAlive > keepAliveSecondsMax || (packet.keepAlive === 0 && keepAliveSecondsMax < 65535);
   // [MQTT-3.2.2-22]: 3.x clients cannot be told, so theirs stands
   connection.keepAlive = connection.version5 && keepAliveTooLong ? keepAliveSecondsMax : packet.keepAlive;
+  if (keepAliveTooLong && !connection.version5 && context.protocol.refuseLongKeepAlive)
+    return connection.refuse(ReasonCode.ClientIdentifierNotValid, undefined);
+  const { sessionsMax } = limits;
+  if (sessionsMax > 0 && context.sessions.size >= sessionsMax && context.sessions.get(clientId) === undefined) {
+    context.log.warning('connection.refused', 'as many sessions are there as may be', connection.description);
+    return connection.refuse(ReasonCode.QuotaExceeded, 'as many sessions are there as may be');
+  }
 
-  const aliasMaximum = Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasMaximumToClients);
+  const aliasMaximum = Math.min(
+    properties.topicAliasMaximum ?? 0,
+    connection.listener.topicAliasMaximumToClients ?? limits.topicAliasMaximumToClients,
+  );
   if (connection.version5 && aliasMaximum > 0) connection.aliases = new AliasesToClient(aliasMaximum); // [MQTT-3.1.2-27]
 
   const connack: ConnackPacket = { type: PacketType.Connack, sessionPresent: false, reasonCode: ReasonCode.Success };
@@ -312,11 +333,25 @@ function open(
     ...connection.description,
     version: connection.version,
     sessionPresent,
+    cleanStart: packet.cleanStart,
+    keepAlive: packet.keepAlive,
+    username: client.username,
   });
   context.observer.connected(connection);
   if (session.owner !== '') connection.gate();
   if (sessionPresent) recheckSubscriptions(connection);
   session.resume();
+}
+
+/** The user name is the client identifier. Returns whether the client has one; refuses it otherwise. */
+function renameAfterUser(connection: Connection): boolean {
+  const { username } = connection.client!;
+  if (username === undefined || username === '') {
+    connection.refuse(ReasonCode.NotAuthorized, 'this listener asks for a user name');
+    return false;
+  }
+  connection.client = { ...connection.client!, clientId: username };
+  return true;
 }
 
 function willOf(will: Will | undefined, clientId: string, mountPoint: string): SessionWill | undefined {
@@ -341,10 +376,10 @@ function connackProperties(
   const properties: Properties = {
     receiveMaximum: granted.receiveMaximum,
     maximumPacketSize: granted.packetBytesMax,
-    topicAliasMaximum: granted.topicAliasMaximum,
+    topicAliasMaximum: connection.listener.topicAliasMaximum ?? granted.topicAliasMaximum,
   };
   if (expiryInterval !== askedExpiry) properties.sessionExpiryInterval = expiryInterval;
-  if (protocol.maximumQoS < 2) properties.maximumQoS = protocol.maximumQoS;
+  if (connection.maximumQoS < 2) properties.maximumQoS = connection.maximumQoS;
   if (!protocol.retain) properties.retainAvailable = 0;
   if (!protocol.wildcardSubscriptions) properties.wildcardSubscriptionAvailable = 0;
   if (!protocol.subscriptionIdentifiers) properties.subscriptionIdentifierAvailable = 0;

@@ -50,6 +50,7 @@ export function receiveRun(
     topicEnd === topicStart ||
     (version5 && bytes[topicEnd] !== 0) ||
     connection.rates !== undefined ||
+    context.limits.payloadBytesMax > 0 ||
     connection.mountBytes > 0
   ) {
     return onPublish(connection, 0x30, bytes, bodyStart, bodyEnd) ? bodyEnd : start;
@@ -114,11 +115,11 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   const session = connection.session!;
   view.read(header, bytes, start, end, connection.version);
   const { qos, packetId } = view;
-  if (qos > protocol.maximumQoS)
+  if (qos > connection.maximumQoS)
     throw new ProtocolFailure(
       ReasonCode.QoSNotSupported,
       'MQTT-3.2.2-11',
-      `PUBLISH QoS ${qos} is above the maximum of ${protocol.maximumQoS}`,
+      `PUBLISH QoS ${qos} is above the maximum of ${connection.maximumQoS}`,
     );
   if (view.retain && !protocol.retain)
     throw new ProtocolFailure(
@@ -149,6 +150,9 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   }
   if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success)
     verdict = ReasonCode.QuotaExceeded;
+  const { payloadBytesMax } = context.limits;
+  if (payloadBytesMax > 0 && view.payloadEnd - view.payloadStart > payloadBytesMax)
+    verdict = ReasonCode.ImplementationSpecificError;
   if (verdict === ReasonCode.Success) {
     const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
     verdict =
@@ -205,7 +209,9 @@ function entryOfView(connection: Connection, bytes: Buffer): TopicEntry {
   const { view, router } = connection.context;
   const named = view.topicEnd > view.topicStart;
   if (view.topicAlias === 0) return entryOf(connection, bytes, view.topicStart, view.topicEnd);
-  connection.aliasesFromClient ??= new AliasesFromClient(connection.granted.topicAliasMaximum);
+  connection.aliasesFromClient ??= new AliasesFromClient(
+    connection.listener.topicAliasMaximum ?? connection.granted.topicAliasMaximum,
+  );
   if (named) {
     const entry = entryOf(connection, bytes, view.topicStart, view.topicEnd);
     connection.aliasesFromClient.set(view.topicAlias, entry);

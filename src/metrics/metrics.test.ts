@@ -47,6 +47,9 @@ describe('the $SYS topics', () => {
       storedMessages: 9,
       storedBytes: 99,
       heapBytes: 1_000_000,
+      inflightMessages: 6,
+      outgoingMessages: 8,
+      outgoingBytes: 88,
     };
     const published: [string, string][] = [];
     const topics = new SysTopics(
@@ -81,6 +84,10 @@ describe('the $SYS topics', () => {
       'retained messages/count': '2',
       'messages/received': '7',
       'messages/stored': '9',
+      'messages/inflight': '6',
+      'packet/out/count': '8',
+      'packet/out/bytes': '88',
+      'connections/socket/count': '0',
       'store/messages/bytes': '99',
       'heap/current': '1000000',
       'load/messages/received/1min': '0.00',

@@ -13,6 +13,11 @@ export interface SysFigures {
   readonly storedMessages: number;
   readonly storedBytes: number;
   readonly heapBytes: number;
+  /** QoS 1 and 2, sent and not acknowledged */
+  readonly inflightMessages: number;
+  /** Waiting for clients that are connected */
+  readonly outgoingMessages: number;
+  readonly outgoingBytes: number;
 }
 
 export type PublishFigure = (topicName: string, payload: string) => void;
@@ -51,6 +56,10 @@ export class SysTopics {
     this.show('messages/stored', figures.storedMessages);
     this.show('store/messages/count', figures.storedMessages);
     this.show('store/messages/bytes', figures.storedBytes);
+    this.show('messages/inflight', figures.inflightMessages);
+    this.show('packet/out/count', figures.outgoingMessages);
+    this.show('packet/out/bytes', figures.outgoingBytes);
+    this.show('connections/socket/count', metrics.connectionsTotal);
     this.show('heap/current', figures.heapBytes);
     this.show('heap/maximum', this.heapMax);
     this.show('messages/received', metrics.packetsReceived);

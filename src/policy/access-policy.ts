@@ -15,6 +15,7 @@ import { UserStore, UsersSource } from './authentication/users.js';
 import { AuthorizationChain, type Decision, type ExplainedStep } from './authorization/authorization-chain.js';
 import { makeAuthorization } from './authorization/make.js';
 import { RoleBook } from './authorization/role-book.js';
+import type { AuthorizationSource } from './authorization/source.js';
 import type { Standing } from './authorization/who.js';
 import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
 import type { AccessOptions } from './options.js';
@@ -93,7 +94,7 @@ export class AccessPolicy implements Policy {
     for (const { store } of this.usersSources) this.stores.set(store.source, store);
     this.authentication = new AuthenticationChain(
       sources,
-      chainsOf(options, sources),
+      chainsOf<AuthenticationSource>(options, 'authentication', sources),
       () => implied && this.users.size === 0 && this.dynamicSecurity === undefined,
       log,
     );
@@ -105,12 +106,16 @@ export class AccessPolicy implements Policy {
     const authorizingSources = authorizing.map((source) =>
       makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
     );
-    this.authorization = new AuthorizationChain(
+    const rights =
       this.dynamicSecurity === undefined
         ? authorizingSources
-        : [this.dynamicSecurity.authorization, ...authorizingSources],
-      { noMatch, cacheTopicsMax, standingOf: (client) => this.standingOf(client) },
-    );
+        : [this.dynamicSecurity.authorization, ...authorizingSources];
+    this.authorization = new AuthorizationChain(rights, {
+      noMatch,
+      cacheTopicsMax,
+      standingOf: (client) => this.standingOf(client),
+      byListener: chainsOf<AuthorizationSource>(options, 'authorization', rights),
+    });
     this.authorizeUnsubscribe =
       this.dynamicSecurity !== undefined || authorizing.some(({ type }) => type === 'roles')
         ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
@@ -245,19 +250,22 @@ const isStateOf = ({ clientId }: Pick<Client, 'clientId'>, topicName: string) =>
   topicName === `$SYS/broker/connection/${clientId}/state`;
 
 /** By listener, the sources it names, in the order in which it names them. */
-function chainsOf(
+function chainsOf<Source extends { readonly name: string }>(
   { listeners }: AccessOptions,
-  sources: readonly AuthenticationSource[],
-): Map<string, readonly AuthenticationSource[]> {
-  const chains = new Map<string, readonly AuthenticationSource[]>();
-  for (const { name, authentication } of listeners) {
-    if (authentication.length === 0) continue;
-    const named = authentication.map((wanted) => {
+  kind: 'authentication' | 'authorization',
+  sources: readonly Source[],
+): Map<string, readonly Source[]> {
+  const chains = new Map<string, readonly Source[]>();
+  for (const listener of listeners) {
+    const names = listener[kind] ?? [];
+    if (names.length === 0) continue;
+    const named = names.map((wanted) => {
       const found = sources.find((source) => source.name === wanted);
-      if (found === undefined) throw new Error(`listener ${name} names ${JSON.stringify(wanted)}, which is no source`);
+      if (found === undefined)
+        throw new Error(`listener ${listener.name} names ${JSON.stringify(wanted)}, which is no source`);
       return found;
     });
-    chains.set(name, named);
+    chains.set(listener.name, named);
   }
   return chains;
 }

@@ -200,7 +200,11 @@ export interface AccessOptions {
   readonly roles: readonly Role[];
   readonly groups: readonly (Omit<Group, 'roles'> & { readonly roles: readonly string[] })[];
   /** By listener, the names of the sources that count there; all of them where it names none. */
-  readonly listeners: readonly { readonly name: string; readonly authentication: readonly string[] }[];
+  readonly listeners: readonly {
+    readonly name: string;
+    readonly authentication: readonly string[];
+    readonly authorization?: readonly string[];
+  }[];
   /** Comes before the sources of both chains; without a file there is none. */
   readonly dynamicSecurity?: Partial<DynamicSecurityOptions>;
 }

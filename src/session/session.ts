@@ -22,6 +22,7 @@ import {
   type UnsubackReasonCode,
 } from '../protocol/index.js';
 import { type Delivery, PAUSE, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
+import { ByteWindow } from './byte-window.js';
 import type { HeldPublisher, Link } from './link.js';
 import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
 import { laneOfSent, OutgoingQueue } from './outgoing-queue.js';
@@ -41,6 +42,8 @@ export interface SessionContext {
   /** How long messages may wait for a connected client before it counts as slow, seconds; 0 is for ever. */
   readonly slowConsumerSeconds?: () => number;
   readonly onSlowConsumer?: (session: Session) => void;
+  /** Messages go out with the QoS of the subscription, whatever they came with. */
+  readonly upgradeQoS?: boolean;
 }
 
 /** Session Expiry Interval that never expires (v5 §3.1.2.11.2). */
@@ -104,6 +107,8 @@ export class Session implements Subscriber {
   private nextSequence = 0;
   private outstanding = 0;
   private window = 0;
+  /** Present while payload bytes in flight are limited. */
+  private byteWindow: ByteWindow | undefined;
   private expiryTimer: WheelTimer | undefined;
   private willTimer: WheelTimer | undefined;
 
@@ -163,7 +168,12 @@ export class Session implements Subscriber {
   attach(link: Link & HeldPublisher, receiveMaximum: number): void {
     this.link = link;
     this.window = Math.max(1, Math.min(receiveMaximum, this.context.limits.inflightMessagesMax));
+    this.byteWindow = this.context.limits.inflightBytesMax > 0 ? new ByteWindow() : undefined;
     this.cancelTimers();
+  }
+
+  private get windowFull(): boolean {
+    return this.outstanding >= this.window || this.byteWindow?.full(this.context.limits.inflightBytesMax) === true;
   }
 
   // ---- storage ----
@@ -394,7 +404,7 @@ export class Session implements Subscriber {
   // ---- from the router ----
 
   deliver(message: Message, delivery: Delivery): boolean {
-    const qos = Math.min(message.qos, delivery.qos) as QoS; // [MQTT-3.8.4-8]
+    const qos = this.qosOf(message.qos, delivery.qos);
     const retain = message.retain && delivery.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
     const { link } = this;
     if (qos === 0) {
@@ -407,7 +417,7 @@ export class Session implements Subscriber {
       if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
     }
     const { shared, subscriptionIds } = delivery;
-    if (link !== undefined && this.outstanding < this.window && !this.hasWaiting() && link.hasRoom) {
+    if (link !== undefined && !this.windowFull && !this.hasWaiting() && link.hasRoom) {
       if (this.keeps(shared)) this.send(takeOutgoing(message, qos, retain, subscriptionIds, shared), link);
       else this.sendUnkept(message, qos, retain, subscriptionIds, link);
       return true;
@@ -415,8 +425,17 @@ export class Session implements Subscriber {
     return this.enqueue(takeOutgoing(undefined, qos, retain, subscriptionIds, shared), message);
   }
 
+  /** [MQTT-3.8.4-8] the smaller one, unless the configuration says otherwise */
+  private qosOf(published: QoS, subscribed: QoS): QoS {
+    return published < subscribed && this.context.upgradeQoS !== true ? published : subscribed;
+  }
+
   deliverRun(run: PublishRun, delivery: Delivery): void {
     const { link } = this;
+    if (this.context.upgradeQoS === true && delivery.qos > 0) {
+      for (const message of run.messages()) this.deliver(message, delivery);
+      return;
+    }
     if (link !== undefined) {
       link.publishRun(run, delivery);
       if (link.isFull) this.fallBehind();
@@ -472,12 +491,12 @@ export class Session implements Subscriber {
     if (link === undefined) return;
     while (link.hasRoom) {
       if (this.resend !== undefined) {
-        if (this.outstanding >= this.window) break;
+        if (this.windowFull) break;
         this.resendOne(link);
       } else if (this.queue !== undefined && this.queue.length > 0) {
         const next = this.queue.peek();
         if (next === undefined) continue;
-        if (next.qos > 0 && this.outstanding >= this.window) break;
+        if (next.qos > 0 && this.windowFull) break;
         const item = this.queue.shift()!;
         if (item.message!.isExpired(this.context.clock.nowMs())) {
           this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
@@ -485,7 +504,7 @@ export class Session implements Subscriber {
           giveOutgoing(item);
         } else this.send(item, link);
       } else if (this.cursors !== undefined) {
-        if (this.outstanding >= this.window || !this.sendRetained(link)) break;
+        if (this.windowFull || !this.sendRetained(link)) break;
       } else break;
     }
     if (this.queuedMessages === 0) this.behindSinceMs = 0;
@@ -537,6 +556,7 @@ export class Session implements Subscriber {
     item.state = item.qos === 1 ? OutgoingState.AwaitingPuback : OutgoingState.AwaitingPubrec;
     item.counted = true;
     this.outstanding++;
+    this.byteWindow?.sent(packetId, message.payload.length);
     this.inflight![packetId] = item;
   }
 
@@ -567,6 +587,7 @@ export class Session implements Subscriber {
       return;
     }
     this.outstanding++;
+    this.byteWindow?.sent(packetId, message.payload.length);
     this.inflight![packetId] = qos === 1 ? unkept.awaitingPuback : unkept.awaitingPubrec;
   }
 
@@ -576,6 +597,7 @@ export class Session implements Subscriber {
     if (this.inflight![item.packetId] !== item) return; // acknowledged meanwhile
     item.counted = true;
     this.outstanding++;
+    this.byteWindow?.sent(item.packetId, this.messageOf(item)?.payload.length ?? 0);
     if (item.state === OutgoingState.AwaitingPubcomp) link.pubrel(item.packetId, true);
     // [MQTT-3.3.1-1] DUP marks the re-delivery
     else if (!this.republish(item, link)) this.finish(item, item.packetId);
@@ -610,7 +632,7 @@ export class Session implements Subscriber {
     }
     const { subscription } = cursor;
     if (subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
-    const qos = Math.min(message.qos, subscription.qos) as QoS;
+    const qos = this.qosOf(message.qos, subscription.qos);
     this.retainedAllowance--;
     message.handling = this.context.router.handlingOf(message.topicName);
     this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
@@ -643,6 +665,7 @@ export class Session implements Subscriber {
   private finish(item: Outgoing, packetId: number): void {
     this.inflight![packetId] = undefined;
     this.forget(item);
+    this.byteWindow?.done(packetId);
     if (item.counted) this.outstanding--;
     // The list of what is to be re-sent may still hold it: then it is not used again.
     if (item.packetId !== 0 && this.resend === undefined) giveOutgoing(item);

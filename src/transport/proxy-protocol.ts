@@ -2,7 +2,7 @@
  * The PROXY protocol: a load balancer tells, ahead of the first byte, who is really connecting.
  *
  *   v1   PROXY TCP4 192.0.2.1 198.51.100.7 56324 1883 CR LF               at most 107 bytes
- *   v2   12 bytes signature | version, command | family | length (2) | addresses, then TLVs (skipped)
+ *   v2   12 bytes signature | version, command | family | length (2) | addresses, then TLVs (only that of TLS is read)
  *
  * Source   haproxy.org, proxy-protocol.txt, sections 2.1 and 2.2.
  * Refuses  connections without the header: on a listener that expects it everybody else is a stranger or a forger.
@@ -21,6 +21,8 @@ export interface ProxyHeader {
   readonly length: number;
   /** Undefined when the proxy speaks for itself (LOCAL) or does not know (UNKNOWN): the socket's own addresses count. */
   readonly peer: PeerAddress | undefined;
+  /** Whether v2 says that the client came to the proxy over TLS. */
+  readonly tls?: true;
 }
 
 const V1_BYTES_MAX = 107;
@@ -84,7 +86,12 @@ function parseV2(given: Buffer): ProxyHeader | 'needMore' | Error {
   if (length > V2_BYTES_MAX) return new Error(`PROXY v2 header of ${length} bytes; at most ${V2_BYTES_MAX} are taken`);
   if (given.length < length) return 'needMore';
   if (command === 0 || family === 0x00) return { length, peer: undefined };
-  if (family === 0x31) return { length, peer: { address: '', port: 0, localAddress: '', localPort: 0 } };
+  if (family === 0x31)
+    return {
+      length,
+      peer: { address: '', port: 0, localAddress: '', localPort: 0 },
+      ...tlsOf(given, 16 + UNIX_ADDRESSES_BYTES, length),
+    };
   const width = family === 0x11 ? 4 : family === 0x21 ? 16 : undefined;
   if (width === undefined)
     return new Error(
@@ -100,7 +107,20 @@ function parseV2(given: Buffer): ProxyHeader | 'needMore' | Error {
       localAddress: formatAddress(given.subarray(16 + width, ports)),
       localPort: given.readUInt16BE(ports + 2),
     },
+    ...tlsOf(given, ports + 4, length),
   };
+}
+
+const UNIX_ADDRESSES_BYTES = 216;
+const TYPE_SSL = 0x20;
+const CLIENT_SSL = 0x01;
+
+/** Looks for PP2_TYPE_SSL among the TLVs: type (1), length (2), then a byte with what the client used. */
+function tlsOf(given: Buffer, start: number, end: number): { tls?: true } {
+  for (let at = start; at + 3 <= end; at += 3 + given.readUInt16BE(at + 1))
+    if (given[at] === TYPE_SSL && given.readUInt16BE(at + 1) >= 1 && at + 4 <= end)
+      return (given[at + 3]! & CLIENT_SSL) !== 0 ? { tls: true } : {};
+  return {};
 }
 
 function formatAddress(bytes: Buffer): string {
@@ -123,7 +143,10 @@ function canonical(address: string): string {
 class HeaderReader {
   private gathered: Buffer = Buffer.alloc(0);
 
-  constructor(private readonly accept: ProxyVersions) {}
+  constructor(
+    private readonly accept: ProxyVersions,
+    private readonly requireTls: boolean,
+  ) {}
 
   /** The header and a copy of what followed it, undefined while more is needed. */
   take(bytes: Buffer, start: number, end: number): { peer: PeerAddress | undefined; rest: Buffer } | Error | undefined {
@@ -131,6 +154,8 @@ class HeaderReader {
     const header = parseProxyHeader(this.gathered, 0, this.gathered.length, this.accept);
     if (header === 'needMore') return undefined;
     if (header instanceof Error) return header;
+    if (this.requireTls && header.tls !== true)
+      return new Error('the PROXY protocol header does not say that TLS was used');
     return { peer: header.peer, rest: this.gathered.subarray(header.length) };
   }
 }
@@ -139,6 +164,8 @@ export interface ProxyOptions {
   /** Name of the listener, for the log. */
   readonly name: string;
   readonly accept: ProxyVersions;
+  /** Whether only clients are taken that came to the proxy over TLS; needs v2. */
+  readonly requireTls?: boolean | undefined;
   /** How long the header may take. */
   readonly timeoutMs: number;
   readonly log: Logger;
@@ -175,7 +202,7 @@ class ProxiedStream implements ByteStream, ByteSink {
     private readonly onStream: AcceptStream,
   ) {
     this.peer = inner.peer;
-    this.reader = new HeaderReader(options.accept);
+    this.reader = new HeaderReader(options.accept, options.requireTls ?? false);
     this.deadline = setTimeout(
       () => this.refuse('its PROXY protocol header did not come in time'),
       options.timeoutMs,
@@ -273,7 +300,7 @@ export function consumeProxyHeader(
   options: ProxyOptions,
   done: (peer: PeerAddress) => void,
 ): void {
-  const reader = new HeaderReader(options.accept);
+  const reader = new HeaderReader(options.accept, options.requireTls ?? false);
   const finish = () => {
     clearTimeout(deadline);
     socket.off('readable', onReadable);

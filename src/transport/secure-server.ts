@@ -63,6 +63,7 @@ export interface SecureOptions {
   /** How long the PROXY protocol header, and then the handshake with its verdict, may take. */
   readonly handshakeTimeoutMs: number;
   readonly proxyProtocol?: 'off' | ProxyVersions;
+  readonly proxyTls?: boolean;
   readonly log: Logger;
   /** Counts failures. */
   readonly onHandshakeFailed?: (() => void) | undefined;
@@ -125,7 +126,13 @@ export class SecureEndpoint {
         consumeProxyHeader(
           socket,
           peer,
-          { name: this.options.name, accept: proxyProtocol, timeoutMs: handshakeTimeoutMs, log: this.options.log },
+          {
+            name: this.options.name,
+            accept: proxyProtocol,
+            requireTls: this.options.proxyTls,
+            timeoutMs: handshakeTimeoutMs,
+            log: this.options.log,
+          },
           (real) => begin(socket, real),
         );
     });

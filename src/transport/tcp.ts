@@ -14,6 +14,8 @@ export interface TcpListenOptions {
   /** Either host and port, or unixPath. */
   host?: string;
   port?: number;
+  /** Leaves IPv4 alone where `host` is `::`. */
+  ipv6Only?: boolean;
   unixPath?: string;
   backlog?: number;
   onStream: AcceptStream;
@@ -35,7 +37,7 @@ export function listenTcp(options: TcpListenOptions): Promise<Listener> {
     server.once('error', refused);
     server.listen(
       options.unixPath === undefined
-        ? { host: options.host, port: options.port, backlog: options.backlog }
+        ? { host: options.host, port: options.port, backlog: options.backlog, ipv6Only: options.ipv6Only === true }
         : { path: options.unixPath, backlog: options.backlog },
       () => {
         server.off('error', refused);

@@ -10,6 +10,7 @@ export interface TlsListenOptions extends SecureOptions {
   readonly host?: string;
   readonly port?: number;
   readonly unixPath?: string;
+  readonly ipv6Only?: boolean;
   readonly backlog?: number;
   /** Bounds sockets, those in the middle of the handshake included; more are closed at once. */
   readonly connectionsMax?: number;
@@ -26,11 +27,11 @@ export function listenTls(options: TlsListenOptions): Promise<Listener> {
   const server = createServer({ ...endpoint.serverOptions(), noDelay: true });
   if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
   endpoint.serve(server, (socket, security, peer) => options.onStream(secureStream(socket, peer, security)));
-  const { name, host, port, unixPath, backlog } = options;
+  const { name, host, port, unixPath, backlog, ipv6Only = false } = options;
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException) => reject(listenFault(name, unixPath ?? `${host}:${port}`, error));
     server.once('error', refused);
-    server.listen({ ...(unixPath === undefined ? { host, port } : { path: unixPath }), backlog }, () => {
+    server.listen({ ...(unixPath === undefined ? { host, port, ipv6Only } : { path: unixPath }), backlog }, () => {
       server.off('error', refused);
       server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
       const limit = (connectionsMax: number) => {

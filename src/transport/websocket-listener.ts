@@ -20,7 +20,9 @@ export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf' 
   readonly port?: number;
   readonly unixPath?: string;
   readonly backlog?: number;
+  readonly ipv6Only?: boolean;
   readonly proxyProtocol?: 'off' | ProxyVersions;
+  readonly proxyTls?: boolean;
   /** Bounds sockets, those in the middle of the handshake included; more are closed at once. */
   readonly connectionsMax?: number;
   /** How long the PROXY protocol header and the HTTP request may take. */
@@ -128,7 +130,13 @@ function behindProxy(
   const serveHttp = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
-    const proxy = { name: options.name, accept, timeoutMs: options.handshakeTimeoutMs, log: options.log };
+    const proxy = {
+      name: options.name,
+      accept,
+      requireTls: options.proxyTls,
+      timeoutMs: options.handshakeTimeoutMs,
+      log: options.log,
+    };
     consumeProxyHeader(socket, peerOfSocket(socket), proxy, (peer) => {
       peers.set(socket, peer);
       for (const serve of serveHttp) serve.call(server, socket);
@@ -137,11 +145,14 @@ function behindProxy(
   return (socket) => peers.get(socket) ?? peerOfSocket(socket as Socket);
 }
 
-function bind(server: Server, { name, host, port, unixPath, backlog }: WebSocketListenOptions): Promise<Listener> {
+function bind(
+  server: Server,
+  { name, host, port, unixPath, backlog, ipv6Only = false }: WebSocketListenOptions,
+): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException) => reject(listenFault(name, unixPath ?? `${host}:${port}`, error));
     server.once('error', refused);
-    server.listen({ ...(unixPath === undefined ? { host, port } : { path: unixPath }), backlog }, () => {
+    server.listen({ ...(unixPath === undefined ? { host, port, ipv6Only } : { path: unixPath }), backlog }, () => {
       server.off('error', refused);
       server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
       const address = server.address();

@@ -153,6 +153,7 @@ export class WebSocketStream implements ByteStream {
 export interface WebSocketOptions {
   /** Name of the listener, for the log. */
   readonly name: string;
+  /** `*` is every path. */
   readonly path: string;
   /** Values of the Origin header that may connect; empty for any. Programs that send none are let in: only browsers vouch for it. */
   readonly origins: readonly string[];
@@ -186,7 +187,7 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
   const webSockets = new WebSocketServer(settings);
   const trusted = trustedNetworks(options.trustedProxies ?? []);
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const pathMatches = (request.url ?? '').split('?')[0] === options.path;
+    const pathMatches = options.path === '*' || (request.url ?? '').split('?')[0] === options.path;
     if (!pathMatches && server.listenerCount('upgrade') > 1) return;
     const socketPeer = options.peerOf?.(socket) ?? peerOfSocket(socket as Partial<IncomingMessage['socket']>);
     const peer = forwardedPeer(request, socketPeer, trusted);

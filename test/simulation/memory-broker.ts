@@ -76,6 +76,8 @@ export class MemoryBroker {
         wildcardSubscriptions: true,
         subscriptionIdentifiers: true,
         sharedSubscriptions: true,
+        clientIdPrefixes: [],
+        refuseLongKeepAlive: false,
         responseInformation: '',
         redirect: undefined,
       },

@@ -3,9 +3,10 @@
  *
  * Text is "binary" (one character per byte) until it is written.
  */
+
+import { strftime } from '../../../src/base/index.js';
 import type { Properties, UserProperty } from '../../../src/protocol/index.js';
 import { type JsonMembers, type JsonValue, jsonString, parseJson, printJson } from './json-text.js';
-import { strftime } from './strftime.js';
 
 export interface PrintedMessage {
   topicName: string;

@@ -18,6 +18,8 @@ export interface ChainOptions {
   readonly cacheTopicsMax: number;
   readonly standingOf: (client: Client) => Standing;
   readonly nowMs?: () => number;
+  /** By listener, the sources that count there; all of them elsewhere. */
+  readonly byListener?: ReadonlyMap<string, readonly AuthorizationSource[]>;
 }
 
 /** What `explain` tells of one source. */
@@ -111,7 +113,7 @@ export class AuthorizationChain {
   async explain(client: Client, question: Question): Promise<{ decision: Decision; steps: ExplainedStep[] }> {
     const steps: ExplainedStep[] = [];
     const { bound } = this.accessOf(client);
-    for (const [index, { name, type }] of this.sources.entries()) {
+    for (const [index, { name, type }] of this.sourcesOf(client).entries()) {
       try {
         const answer = await bound[index]!.ask(question);
         if (answer === undefined) {
@@ -176,13 +178,17 @@ export class AuthorizationChain {
     return 'deny';
   }
 
+  private sourcesOf({ listener }: Client): readonly AuthorizationSource[] {
+    return this.options.byListener?.get(listener) ?? this.sources;
+  }
+
   private accessOf(client: Client): ClientAccess {
     const access = this.clients.get(client);
     if (access !== undefined && access.generation === this.generation) return access;
     const standing = this.options.standingOf(client);
     const fresh: ClientAccess = {
       generation: this.generation,
-      bound: this.sources.map((source) => source.bind(client, standing)),
+      bound: this.sourcesOf(client).map((source) => source.bind(client, standing)),
       known: new Map(),
       validUntilMs: Number.POSITIVE_INFINITY,
     };
