@@ -136,6 +136,16 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     return this.stream.peer;
   }
 
+  /** Whether the other side may have this connection compressed. */
+  get compressible(): boolean {
+    return this.stream.compress !== undefined;
+  }
+
+  /** Compresses what comes from now on, and what leaves after `connack`, which is sent next. */
+  compressAfter(connack: Packet): void {
+    this.stream.compress?.(encodePacket(connack, this.version).length);
+  }
+
   get facts(): TransportFacts {
     return transportFacts(this.stream);
   }
