@@ -19,6 +19,11 @@ export interface BridgeConnectionStatus {
   readonly queuedMessages: number;
   readonly inflightMessages: number;
   readonly lastError: string;
+  /** The remote agreed to compression. */
+  readonly compressed: boolean;
+  /** Of this connection, as they went over the network below TLS, but compressed. */
+  readonly wireBytesSent: number;
+  readonly wireBytesReceived: number;
 }
 
 export interface BridgeStatus {
@@ -196,6 +201,9 @@ export class Bridge {
           queuedMessages: session?.queuedMessages ?? 0,
           inflightMessages: uplink === undefined ? 0 : (session?.inflightMessages ?? 0),
           lastError,
+          compressed: uplink?.greeted.compressed ?? false,
+          wireBytesSent: uplink?.greeted.wireBytesSent ?? 0,
+          wireBytesReceived: uplink?.greeted.wireBytesReceived ?? 0,
         };
       }),
     };

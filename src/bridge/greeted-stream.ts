@@ -2,8 +2,6 @@
  * A byte stream to a remote whose CONNECT has been answered: what came after CONNACK waits for whoever takes the stream over.
  *
  *   CONNECT ──▶ │ CONNACK │ everything after it ──▶ the sink of `start`
- *
- * Counts the bytes of both directions.
  */
 import {
   type ConnackPacket,
@@ -15,7 +13,7 @@ import {
   variableByteIntegerIncomplete,
   variableByteIntegerLength,
 } from '../protocol/index.js';
-import type { ByteSink, ByteStream, PeerAddress, StreamSecurity } from '../transport/index.js';
+import type { ByteSink, ByteStream, CompressibleStream, PeerAddress, StreamSecurity } from '../transport/index.js';
 
 const CONNACK_BYTES_MAX = 262_144;
 
@@ -23,8 +21,6 @@ const CONNACK_BYTES_MAX = 262_144;
 export class NotAnswered extends Error {}
 
 export class GreetedStream implements ByteStream, ByteSink {
-  bytesReceived = 0;
-  bytesSent = 0;
   private sink: ByteSink | undefined;
   private early: Buffer = Buffer.alloc(0);
   private closed = false;
@@ -32,10 +28,18 @@ export class GreetedStream implements ByteStream, ByteSink {
   private answered: ((answer: ConnackPacket | Error) => void) | undefined;
   private version: ConnectPacket['protocolVersion'] = 4;
 
-  constructor(private readonly stream: ByteStream) {}
+  constructor(private readonly stream: CompressibleStream) {}
 
   get peer(): PeerAddress {
     return this.stream.peer;
+  }
+
+  get wireBytesSent(): number {
+    return this.stream.wireBytesSent;
+  }
+
+  get wireBytesReceived(): number {
+    return this.stream.wireBytesReceived;
   }
 
   get security(): StreamSecurity | undefined {
@@ -68,10 +72,19 @@ export class GreetedStream implements ByteStream, ByteSink {
     }
   }
 
+  /** Both sides have agreed to compress what follows CONNECT and CONNACK. */
+  compressed = false;
+
+  compress(): void {
+    this.compressed = true;
+    const { early } = this;
+    this.early = Buffer.alloc(0);
+    this.stream.compress(0, early);
+  }
+
   // ---- ByteSink of the stream below ----
 
   onBytes(bytes: Buffer, start: number, end: number): void {
-    this.bytesReceived += end - start;
     if (this.sink !== undefined) {
       this.sink.onBytes(bytes, start, end);
       return;
@@ -129,12 +142,10 @@ export class GreetedStream implements ByteStream, ByteSink {
   }
 
   write(chunk: Uint8Array): boolean {
-    this.bytesSent += chunk.length;
     return this.stream.write(chunk);
   }
 
   writeMany(chunks: Uint8Array[]): boolean {
-    for (const chunk of chunks) this.bytesSent += chunk.length;
     return this.stream.writeMany(chunks);
   }
 

@@ -73,6 +73,7 @@ export interface BridgeOptions {
   readonly outgoingRetain: boolean;
   readonly bindAddress?: string;
   readonly hopsMax: number;
+  readonly compression: boolean;
 }
 
 export const protocolVersions = { '3.1': 3, '3.1.1': 4, '5.0': 5 } as const;

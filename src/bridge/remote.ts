@@ -1,6 +1,7 @@
 /** Opens the connection to a remote: dial, CONNECT, CONNACK; and says in words why it could not. */
 import type { ConnectionOptions } from 'node:tls';
 import { dial } from '../client/index.js';
+import { COMPRESSION } from '../connection/index.js';
 import {
   type ConnackPacket,
   type ConnectPacket,
@@ -10,7 +11,7 @@ import {
   reasonCodeOf,
   reasonName,
 } from '../protocol/index.js';
-import { NodeStream } from '../transport/index.js';
+import { CompressibleStream, NodeStream } from '../transport/index.js';
 import { GreetedStream, NotAnswered } from './greeted-stream.js';
 import { type BridgeOptions, protocolVersions, type RemoteAddress } from './options.js';
 
@@ -55,9 +56,12 @@ export async function openRemote(terms: DialTerms, signal: AbortSignal): Promise
       ...(options.bindAddress === undefined ? {} : { localAddress: options.bindAddress }),
       ...(tls === undefined ? {} : { tls }),
     };
-    const stream = new GreetedStream(new NodeStream(await dial(target, version, limit)));
+    const stream = new GreetedStream(new CompressibleStream(new NodeStream(await dial(target, version, limit))));
     const connack = await stream.greet(connectPacket(terms, version), limit);
-    if (connack.reasonCode === 0) return { stream, connack };
+    if (connack.reasonCode === 0) {
+      if (agreed(options, connack)) stream.compress();
+      return { stream, connack };
+    }
     stream.destroy();
     throw refusal(connack, version);
   } catch (error) {
@@ -85,9 +89,14 @@ function connectPacket({ options, clientId, asBridge, will }: DialTerms, version
     sessionExpiryInterval: options.cleanSession ? 0 : options.sessionExpirySeconds,
     receiveMaximum: options.receiveMaximum,
     maximumPacketSize: options.packetBytesMax,
+    ...(options.compression ? { userProperties: [[COMPRESSION, 'deflate']] } : {}),
     ...(options.topicAliasMaximum > 0 ? { topicAliasMaximum: options.topicAliasMaximum } : {}),
   };
   return packet;
+}
+
+function agreed({ compression }: BridgeOptions, { properties }: ConnackPacket): boolean {
+  return compression && (properties?.userProperties?.some(([name]) => name === COMPRESSION) ?? false);
 }
 
 function refusal({ reasonCode, properties }: ConnackPacket, version: ProtocolVersion): RemoteFailure {

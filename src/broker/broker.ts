@@ -78,6 +78,7 @@ import {
   acceptProxied,
   attachWebSocket,
   type ByteStream,
+  CompressibleStream,
   type HttpDocument,
   type Listener,
   listenTcp,
@@ -865,7 +866,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
     count.connections++;
     const { address } = stream.peer;
-    const connection = new Connection(this.context, listener, stream, (closed) => {
+    const offered = this.config.protocol.compression ? new CompressibleStream(stream) : stream;
+    const connection = new Connection(this.context, listener, offered, (closed) => {
       count.connections--;
       if (address !== '') this.protection.perAddress.remove(address);
       this.connections.delete(closed);

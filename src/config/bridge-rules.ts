@@ -45,6 +45,8 @@ export function checkBridge(bridge: BridgeConfig, storageMode: string, key: stri
       at('reconnect.maximumSeconds'),
       `is ${reconnect.maximumSeconds}, less than minimumSeconds, which is ${reconnect.minimumSeconds}`,
     );
+  if (bridge.compression && protocolVersion !== '5.0')
+    findings.reportAt(at('compression'), `is agreed on with MQTT 5.0 only, and protocolVersion is ${protocolVersion}`);
   if (storageMode === 'memory' && durability !== 'asBroker' && durability !== 'memory')
     findings.reportAt(at('durability'), `is ${durability}, but storage.mode is memory: there is no storage`);
 }

@@ -425,6 +425,12 @@ export const bridgeSettings = group({
       maximum: 1000,
       default: 10,
     }),
+    compression: boolean({
+      sentence:
+        'Whether the connection is compressed where the remote is a Dunlin that allows it (`protocol.compression`); 5.0 only.',
+      apply: 'reconnect',
+      default: false,
+    }),
   },
 });
 

@@ -65,6 +65,13 @@ describe('settings of bridges', () => {
       /storage\.mode is memory/,
     ],
   ];
+  it('refuse compression without 5.0', () => {
+    const [problem] = problemsOf(
+      'bridges: [{ name: a, remotes: [{ host: h }], protocolVersion: 3.1.1, compression: true }]',
+    );
+    assert.match(problem!, /compression: is agreed on with MQTT 5\.0 only/);
+  });
+
   for (const [what, bridge, sentence] of wrong)
     it(`refuse ${what}, naming it with its line`, () => {
       const [problem, ...more] = problemsOf(`bridges:\n  - ${bridge}\n`);

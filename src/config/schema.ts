@@ -486,6 +486,11 @@ export const schema = group({
           apply: 'restart',
           default: true,
         }),
+        compression: boolean({
+          sentence: 'Whether bridges of other Dunlins may have their connection to this broker compressed.',
+          apply: 'restart',
+          default: false,
+        }),
         sharedSubscriptions: boolean({
           sentence: 'Whether clients may use shared subscriptions.',
           apply: 'restart',

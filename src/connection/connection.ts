@@ -144,6 +144,16 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     return Math.min(this.context.protocol.maximumQoS, this.listener.maximumQoS ?? 2) as QoS;
   }
 
+  /** Whether the other side may have this connection compressed. */
+  get compressible(): boolean {
+    return this.stream.compress !== undefined;
+  }
+
+  /** Compresses what comes from now on, and what leaves after `connack`, which is sent next. */
+  compressAfter(connack: Packet): void {
+    this.stream.compress?.(encodePacket(connack, this.version).length);
+  }
+
   get facts(): TransportFacts {
     return transportFacts(this.stream);
   }

@@ -26,6 +26,9 @@ import { takeStep } from './on-auth.js';
 import { recheckSubscriptions } from './recheck.js';
 import { AliasesToClient } from './topic-aliases.js';
 
+/** User property by which two brokers agree that a connection is compressed. */
+export const COMPRESSION = 'dunlin-compression';
+
 const ADMITTED: Admission = { reasonCode: ReasonCode.Success };
 
 export function onConnect(connection: Connection, packet: ConnectPacket): void {
@@ -328,6 +331,7 @@ function open(
   connection.startKeepAlive();
   // [MQTT-3.2.0-1] before anything else; 3.1 has no session present flag
   connack.sessionPresent = sessionPresent && connection.version !== 3;
+  if (compresses(connection, packet)) connection.compressAfter(connack);
   connection.send(connack);
   context.log.information('client.connected', 'client connected', {
     ...connection.description,
@@ -352,6 +356,12 @@ function renameAfterUser(connection: Connection): boolean {
   }
   connection.client = { ...connection.client!, clientId: username };
   return true;
+}
+
+/** A bridge asks for compression with a user property, and is answered with the same where it is allowed. */
+function compresses(connection: Connection, { properties }: ConnectPacket): boolean {
+  if (!connection.version5 || !connection.compressible) return false;
+  return properties?.userProperties?.some(([name, value]) => name === COMPRESSION && value === 'deflate') ?? false;
 }
 
 function willOf(will: Will | undefined, clientId: string, mountPoint: string): SessionWill | undefined {
@@ -389,6 +399,7 @@ function connackProperties(
   // [MQTT-3.1.2-28]
   if (packet.properties?.requestResponseInformation === 1 && protocol.responseInformation !== '')
     properties.responseInformation = `${protocol.responseInformation}${connection.client!.clientId}/`;
+  if (compresses(connection, packet)) properties.userProperties = [[COMPRESSION, 'deflate']];
   if (connection.authentication !== undefined) {
     properties.authenticationMethod = connection.authentication.method; // [MQTT-4.12.0-5]
     if (authenticationData !== undefined) properties.authenticationData = authenticationData;

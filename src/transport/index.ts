@@ -1,4 +1,5 @@
 export type { AcceptStream, ByteSink, ByteStream, Listener, PeerAddress, StreamSecurity } from './byte-stream.js';
+export { CompressibleStream } from './compressible-stream.js';
 export { handlesAvailable } from './handle-stream.js';
 export { NodeStream } from './node-stream.js';
 export { acceptProxied, type ProxyVersions } from './proxy-protocol.js';
