@@ -17,7 +17,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'bridge_attempt_unsubscribe',
     'bridge',
     'flag',
-    'a bridge ends only subscriptions that it knows to be its own and no more wanted',
+    'subscriptions that the remote has kept and that are no more wanted are always ended, and no others',
   ),
   text('bridge_bind_address', 'bindAddress'),
   bridge.unneeded(
@@ -64,7 +64,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'bridge',
     'words',
     '`bridges[].reconnect`',
-    'the third number is left out: waiting begins anew after every connection that was answered',
+    'the time doubles from the first number up to the second, and a random part is left out; the third number has no effect',
   ),
   flag('round_robin', 'strategy'),
   text('start_type', 'start'),

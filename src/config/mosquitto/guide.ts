@@ -81,7 +81,8 @@ const afterTable = `
 ## Plugins
 
 A plugin of Mosquitto is C code and cannot be loaded. What the plugins of Mosquitto itself do is built in: dynamic security, password file,
-access list and SQLite persistence are taken from the options of the plugin. For anything else see
+access list and SQLite persistence are taken from the options of the plugin. [Dynamic security](dynamic-security.md) and
+[bridges](bridges.md) have pages of their own. For anything else see
 [authentication](authentication.md) and [authorization](authorization.md): HTTP services, databases, tokens and directories are sources there.
 `;
 
