@@ -10,7 +10,8 @@ import { type ConnectOptions, WireClient } from '../../test/support/wire-client.
 import type { Logger } from '../base/index.js';
 import type { ConfigInput } from '../config/index.js';
 import { PacketType, type ProtocolVersion, ReasonCode } from '../protocol/index.js';
-import { type Broker, type BrokerOptions, createBroker } from './broker.js';
+import { createBroker } from './broker.js';
+import type { Broker, BrokerOptions } from './broker-api.js';
 import type { ReceivedMessage } from './local-subscriber.js';
 
 const listener = { name: 'test', host: '127.0.0.1', port: 0 };

@@ -17,20 +17,10 @@ import {
 } from '../base/index.js';
 import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
-  type AcceptanceOptions,
-  CertificateAuthority,
-  ListenerTls,
-  listenerHooks,
-  withAuthority,
-} from '../certificates/index.js';
-import {
   type BridgeConfig,
   type BridgeInput,
   type Config,
   type ConfigInput,
-  isSecure,
-  isWebSocket,
-  type ListenerConfig,
   resolveBridge,
   resolveConfig,
 } from '../config/index.js';
@@ -48,20 +38,15 @@ import {
   recheckSubscriptions,
 } from '../connection/index.js';
 import { BrokerMetrics, SysTopics } from '../metrics/index.js';
-import { AccessPolicy, type AccessStatus, type Policy } from '../policy/index.js';
+import { AccessPolicy, type Policy } from '../policy/index.js';
 import {
-  type Handling,
-  IN_MEMORY,
   isValidTopicFilter,
   Message,
   type NewMessage,
-  type Properties,
-  type ProtocolVersion,
   PublishRun,
   PublishView,
   type QoS,
   ReasonCode,
-  topicMatches,
 } from '../protocol/index.js';
 import {
   DelayedMessages,
@@ -73,189 +58,32 @@ import {
   Subscription,
 } from '../router/index.js';
 import { Pressure, type Session, SessionRegistry, SessionStore } from '../session/index.js';
-import { type DurabilityMode, realFiles, Store } from '../storage/index.js';
+import { realFiles, Store } from '../storage/index.js';
 import {
-  acceptProxied,
   attachWebSocket,
   type ByteStream,
   CompressibleStream,
-  type HttpDocument,
-  type Listener,
-  listenTcp,
-  listenTls,
-  listenWebSocket,
   NodeStream,
   securityOfSocket,
 } from '../transport/index.js';
+import type {
+  AttachOptions,
+  BoundListener,
+  Broker,
+  BrokerOptions,
+  BrokerStatus,
+  DelayedInfo,
+  LiveSettings,
+  PublishOptions,
+} from './broker-api.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
-import { fileAt } from './http-folder.js';
-import { listenOnceMore, placesOf } from './listener-hosts.js';
+import { handlingRules } from './handling-rules.js';
+import { joinPolicies } from './join-policies.js';
+import { Listeners } from './listeners.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
 import { dumpTree } from './tree-dump.js';
-
-export interface BrokerOptions {
-  /** Settings as in the configuration file; what is left out has its default. */
-  readonly config?: Config | ConfigInput;
-  /** Writes nothing by default; `createLogger` writes as the command does. */
-  readonly logger?: Logger;
-  /** Decisions that the program takes itself; each one left out is taken as the configuration says. */
-  readonly policy?: Partial<Policy>;
-}
-
-export interface PublishOptions {
-  readonly qos?: QoS;
-  readonly retain?: boolean;
-  readonly properties?: Properties;
-}
-
-export interface AttachOptions {
-  /** Default `/mqtt` */
-  readonly path?: string;
-  /** Allowed values of Origin; empty (the default) allows every one. */
-  readonly origins?: readonly string[];
-  /** Default true: the HTTP server around it decides who reaches it. */
-  readonly allowAnonymous?: boolean;
-}
-
-/** A message that is to be published later. */
-export interface DelayedInfo {
-  /** For `cancelDelayed`. */
-  readonly id: string;
-  /** milliseconds since the Unix epoch */
-  readonly dueAtMs: number;
-  readonly topicName: string;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  readonly payload: Buffer;
-}
-
-/** Megabytes are 1,000,000 bytes, and 0 in storage mode `memory`. */
-export interface BrokerStatus {
-  readonly running: boolean;
-  readonly clientsConnected: number;
-  /** With and without a connection. */
-  readonly sessions: number;
-  readonly subscriptions: number;
-  /** PUBLISH packets since the start. */
-  readonly messagesReceived: number;
-  readonly messagesSent: number;
-  readonly messagesRetained: number;
-  readonly retainedMegabytes: number;
-  /** Of messages that wait for clients or are on their way to them. */
-  readonly queuedMegabytes: number;
-  readonly sessionMegabytes: number;
-  readonly storage: {
-    readonly mode: DurabilityMode;
-    /** Why nothing can be written at present. */
-    readonly failed: string | undefined;
-    /** On the disk, of one copy. */
-    readonly megabytes: number;
-  };
-  /** Where users and rights come from, and whether those sources answer. */
-  readonly access: AccessStatus;
-}
-
-/** Where a listener is bound; `port` is the real one where 0 was asked for. */
-export interface BoundListener {
-  readonly name: string;
-  readonly protocol: ListenerConfig['protocol'];
-  readonly address: string | undefined;
-  readonly port: number | undefined;
-  readonly path: string | undefined;
-}
-
-/** What a listener looks at when a client connects. */
-export type TermOfListener =
-  | 'allowAnonymous'
-  | 'protocolVersions'
-  | 'emptyClientIds'
-  | 'clientIdPrefix'
-  | 'usernameAsClientId';
-
-/** Settings that can be changed while the broker runs. */
-export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
-  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
-  readonly limits?: Limits;
-  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
-  readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
-    Partial<Pick<ListenerConfig, TermOfListener>>)[];
-  /** What is asked of clients that connect from now on. */
-  readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
-};
-
-export interface Broker {
-  readonly listeners: readonly BoundListener[];
-  readonly metrics: Readonly<BrokerMetrics>;
-  /**
-   * Binds every listener.
-   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
-   */
-  start(): Promise<void>;
-  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
-  stop(): Promise<void>;
-  /**
-   * Publishes for the program.
-   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID.
-   */
-  publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
-  /**
-   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
-   * Errors: `Fault` TOPIC_FILTER_INVALID.
-   */
-  subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
-  /** Listens to events; returns what stops listening. */
-  on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
-  /** Serves MQTT over a stream that the program accepted itself. */
-  handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;
-  /** Serves MQTT over WebSocket on the program's own HTTP server. Returns what lets go of the server. */
-  attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
-  /** The clients connected now. */
-  clients(): ClientInfo[];
-  /** What `$delayed/<seconds>/<topic name>` is to publish, soonest first. */
-  delayedMessages(): DelayedInfo[];
-  /** Forgets a delayed message; returns whether it was there. Errors: `Fault` DELAYED_ID_INVALID. */
-  cancelDelayed(id: string): boolean;
-  /** The figures of a status page. `sessionMegabytes` reads all that is stored of sessions: not for every second. */
-  status(): BrokerStatus;
-  /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
-  disconnect(clientId: string): boolean;
-  /** Who may not connect, those of the configuration included. */
-  bans(): Ban[];
-  /**
-   * Keeps clients out, and ends their connections. Replaces the ban of the same kind and value. With storage it outlives the broker.
-   * Errors: `Fault` BAN_INVALID naming what is wrong with the value.
-   */
-  ban(ban: NewBan): Ban;
-  /** Lifts a ban; returns whether there was one. */
-  unban(kind: BanKind, value: string): boolean;
-  /** The bridges to other brokers and how they are. */
-  bridges(): BridgeStatus[];
-  /** Adds a bridge. Errors: `ConfigError`, or `Fault` BRIDGE_EXISTS. */
-  addBridge(settings: BridgeInput): void;
-  /** Replaces all settings of a bridge; what waits for its remote stays. Errors: `ConfigError`, or `Fault` BRIDGE_UNKNOWN. */
-  changeBridge(name: string, settings: BridgeInput): void;
-  /** Ends a bridge and forgets what waits for its remote. Errors: `Fault` BRIDGE_UNKNOWN. */
-  removeBridge(name: string): void;
-  /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
-  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
-  /**
-   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
-   * clients are told in CONNACK counts for connections from now on.
-   */
-  protect(settings: LiveSettings): void;
-  /**
-   * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
-   * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first
-   * thing that is wrong; a listener with such files keeps what it had, the others have what is new.
-   */
-  reloadCertificates(): void;
-  /** Resolves when everything that is kept so far is on the disk; at once where nothing is kept. Errors: what the disk says. */
-  save(): Promise<void>;
-  /** Hands a line for each subscription and each retained message to `write`, as they are at this time. */
-  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void>;
-}
 
 /** How often storage is rid of what has expired, and how soon again when there was much. */
 const SWEEP_MS = 1000;
@@ -264,9 +92,6 @@ const SWEEP_AGAIN_MS = 10;
 const RELIEF_MS = 500;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
-type ListenerChange = NonNullable<LiveSettings['listeners']>[number];
-const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
-const versionsOf = (names: readonly string[]) => names.map((version) => versions[version]!);
 const packageVersion = (): string =>
   (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
@@ -286,12 +111,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly context: ConnectionContext;
   private readonly wheel: TimerWheel;
   private readonly connections = new Set<Connection>();
-  private readonly bound: {
-    listener: Listener;
-    config: ListenerConfig;
-    tls: ListenerTls | undefined;
-    options: ListenerOptions;
-  }[] = [];
+  private readonly listening: Listeners;
   /** In force now: the same object is changed. */
   private readonly limits: { -readonly [Key in keyof Limits]: Limits[Key] };
   private readonly detachers = new Set<() => void>();
@@ -303,7 +123,6 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly protection: Protection;
   private readonly overload: Overload;
   private readonly bridging: Bridges;
-  private authority: CertificateAuthority | undefined;
   private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
   private storeOpened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
@@ -376,7 +195,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     router.delayed = this.delayed;
     this.access = new AccessPolicy(config, {
       log,
-      findStanding: ({ der, trusted }) => this.authority?.standing(der, trusted) ?? 'unlisted',
+      findStanding: ({ der, trusted }) => this.listening.authority?.standing(der, trusted) ?? 'unlisted',
     });
     this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
     this.overload = new Overload(
@@ -422,6 +241,14 @@ class BrokerNode implements Broker, ConnectionObserver {
       control: controlTopics(this.access),
       storage: persistent ? this.store : undefined,
     };
+    this.listening = new Listeners({
+      config,
+      limits,
+      log,
+      metrics: this.metrics,
+      connections: this.connections,
+      accept: (stream, listener, count) => this.accept(stream, listener, count),
+    });
     this.bridging = new Bridges(this.context, log, (bridge) => {
       if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
     });
@@ -442,13 +269,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   get listeners(): BoundListener[] {
-    return this.bound.map(({ listener, config }) => ({
-      name: config.name,
-      protocol: config.protocol,
-      address: 'address' in listener.bound ? listener.bound.address : undefined,
-      port: 'port' in listener.bound ? listener.bound.port : undefined,
-      path: 'path' in listener.bound ? listener.bound.path : undefined,
-    }));
+    return this.listening.list();
   }
 
   async start(): Promise<void> {
@@ -468,17 +289,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.wheel.start();
       this.bridging.start(this.config.bridges);
       for (const config of this.config.listeners) {
-        const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
-        const options = optionsOf(config);
-        try {
-          for (const place of placesOf(config)) {
-            const listener = await listenOnceMore(place, (where) => this.listen(where, options, tls));
-            this.bound.push({ listener, config, tls, options });
-          }
-        } catch (error) {
-          tls?.stop();
-          throw error;
-        }
+        await this.listening.open(config);
         if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
       }
     } catch (error) {
@@ -503,16 +314,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     for (const detach of this.detachers) detach();
     this.detachers.clear();
     this.context.sessions.stopping = true;
-    const listeners = this.bound.splice(0).map(({ listener, tls }) => {
-      tls?.stop();
-      return listener.close();
-    });
+    const listeners = this.listening.close();
     for (const connection of [...this.connections]) {
       connection.disconnect(ReasonCode.ServerShuttingDown, 'the broker shuts down');
     }
     this.bridging.stop();
-    this.authority?.stop();
-    this.authority = undefined;
     this.delayed.stop();
     this.overload.stop();
     clearTimeout(this.sweepTimer);
@@ -521,7 +327,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of [...this.connections]) connection.destroy();
     this.bridging.destroy();
-    await Promise.all(listeners);
+    await listeners;
     await this.access.close();
     this.wheel.stop();
     if (this.store.persistent && this.storeOpened) await this.store.close();
@@ -683,6 +489,10 @@ class BrokerNode implements Broker, ConnectionObserver {
     return true;
   }
 
+  reloadCertificates(): void {
+    this.listening.reloadCertificates();
+  }
+
   // ---- ConnectionObserver ----
 
   connected(connection: Connection): void {
@@ -716,144 +526,6 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   // ---- inside ----
-
-  /** The built-in authority, once a listener needs it. */
-  private async openAuthority(): Promise<CertificateAuthority> {
-    const { folder, ...settings } = this.config.certificateAuthority;
-    const authority = await CertificateAuthority.open(folder, settings, { log: this.log, mode: 'create' });
-    authority.onChange(() => {
-      try {
-        this.reloadCertificates();
-      } catch (error) {
-        this.log.error('listener.tls-rejected', `What was read before stays in use: ${(error as Error).message}`);
-      }
-    });
-    authority.start();
-    return authority;
-  }
-
-  /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
-  private async prepareTls(config: ListenerConfig): Promise<ListenerTls> {
-    const { name, tls: own } = config;
-    const options = { name, where: `listener ${name}: tls`, log: this.log };
-    let tls: ListenerTls;
-    if (own.authority) {
-      this.authority ??= await this.openAuthority();
-      const acceptance = acceptanceOf(config);
-      const settings = withAuthority(own, this.authority, acceptance);
-      tls = new ListenerTls({ ...options, settings, ...listenerHooks(this.authority, acceptance) });
-    } else tls = new ListenerTls({ ...options, settings: own });
-    for (const warning of tls.warnings) this.log.warning('listener.tls', warning, { listener: name });
-    if (own.reloadOnChange) tls.startWatching(() => this.dropRevoked(config, tls));
-    return tls;
-  }
-
-  reloadCertificates(): void {
-    let fault: unknown;
-    try {
-      this.authority?.readAgain();
-    } catch (error) {
-      fault = error;
-    }
-    for (const { config, tls } of this.bound) {
-      try {
-        tls?.reload();
-      } catch (error) {
-        fault ??= error;
-        continue;
-      }
-      for (const warning of tls?.warnings ?? []) this.log.warning('listener.tls', warning, { listener: config.name });
-      if (tls !== undefined) this.dropRevoked(config, tls);
-    }
-    if (fault !== undefined) throw fault;
-  }
-
-  /** What the HTTP servers of WebSocket listeners hand out of the authority: nothing secret. */
-  private documentAt(path: string): HttpDocument | undefined {
-    const { authority } = this;
-    if (authority === undefined) return undefined;
-    if (path === '/ca.crl') {
-      const body = authority.revocationList('der'); // RFC 5280 §4.2.1.13: DER over HTTP
-      return body === undefined ? undefined : { type: 'application/pkix-crl', body };
-    }
-    if (path !== '/ca.pem') return undefined;
-    return { type: 'application/x-pem-file', body: Buffer.from(authority.authority().map(String).join('')) };
-  }
-
-  /** A list that was read just now ends the connections of those who would not be let in by it. */
-  private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
-    const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
-    for (const connection of this.connections) {
-      const { client } = connection;
-      if (client?.certificate === undefined || client.listener !== config.name) continue;
-      const { der, trusted } = client.certificate;
-      const reason = tls.revokedNow(der) ? 'its certificate is revoked' : judge?.(der, trusted);
-      if (reason === undefined) continue;
-      this.log.warning('connection.revoked', `This client may not stay: ${reason}.`, connection.description);
-      connection.disconnect(ReasonCode.NotAuthorized, reason);
-    }
-  }
-
-  private listen(config: ListenerConfig, options: ListenerOptions, tls: ListenerTls | undefined): Promise<Listener> {
-    const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
-    const where =
-      config.unixPath === undefined
-        ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
-        : { unixPath: config.unixPath };
-    const count = { connections: 0 };
-    const onStream = (stream: ByteStream): void => this.accept(stream, options, count);
-    const handshakeTimeoutMs = this.limits.connectTimeoutSeconds * 1000;
-    const onHandshakeFailed = () => {
-      this.metrics.tlsHandshakesFailed++;
-    };
-    if (isWebSocket(config.protocol))
-      return listenWebSocket({
-        name,
-        ...where,
-        backlog,
-        path: config.path,
-        origins: config.origins,
-        trustedProxies: config.trustedProxies,
-        packetBytesMax: () => this.limits.packetBytesMax,
-        proxyProtocol,
-        proxyTls,
-        connectionsMax,
-        handshakeTimeoutMs,
-        log: this.log,
-        onStream,
-        documentAt: (path) =>
-          this.documentAt(path) ?? (httpFolder === undefined ? undefined : fileAt(httpFolder, path)),
-        ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
-      });
-    if (tls !== undefined)
-      return listenTls({
-        name,
-        ...where,
-        backlog,
-        connectionsMax,
-        proxyProtocol,
-        proxyTls,
-        handshakeTimeoutMs,
-        tls,
-        log: this.log,
-        onHandshakeFailed,
-        onStream,
-      });
-    return listenTcp({
-      name,
-      ...where,
-      backlog,
-      onStream:
-        proxyProtocol === 'off'
-          ? onStream
-          : (stream) =>
-              acceptProxied(
-                stream,
-                { name, accept: proxyProtocol, requireTls: proxyTls, timeoutMs: handshakeTimeoutMs, log: this.log },
-                onStream,
-              ),
-    });
-  }
 
   private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
     const full = count.connections >= listener.connectionsMax || this.connections.size >= this.limits.connectionsMax;
@@ -983,7 +655,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.overload.replace(settings.protection.overload);
     for (const connection of this.connections)
       if (connection.connected) connection.rates = protection.rates.of(connection.client!);
-    for (const listener of listeners) this.limitListener(listener);
+    for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
@@ -998,18 +670,6 @@ class BrokerNode implements Broker, ConnectionObserver {
     context.granted = { ...this.limits };
     context.outboundTotals.bytesMax = limits.memoryOutboundBytesMax;
     context.pressure.holdMs = limits.slowReaderHoldMs;
-  }
-
-  private limitListener(change: ListenerChange): void {
-    const { name, connectionsMax, protocolVersions } = change;
-    for (const { config, options, listener } of this.bound) {
-      if (config.name !== name) continue;
-      options.connectionsMax = connectionsMax;
-      listener.limit?.(connectionsMax);
-      for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
-        if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
-      if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
-    }
   }
 
   private joinDynamicSecurity(): void {
@@ -1107,49 +767,6 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 }
 
-/** How messages of a topic are kept, by the rules of the configuration. `$SYS` is what the broker says of this run. */
-function handlingRules({ storage, durability, priorities }: Config): (topicName: string) => Handling {
-  const known = new Map<string, Handling>();
-  return (topicName) => {
-    const rule = durability.find(({ filter }) => topicMatches(filter, topicName));
-    const priority = priorities.find(({ filter }) => topicMatches(filter, topicName))?.priority ?? IN_MEMORY.priority;
-    const mode = topicName.startsWith('$SYS/') ? 'memory' : (rule?.mode ?? storage.mode);
-    const key = `${mode} ${priority}`;
-    let handling = known.get(key);
-    if (handling === undefined) {
-      handling = { priority, durability: mode === 'faultTolerant' ? 'sync' : mode };
-      known.set(key, handling);
-    }
-    return handling;
-  };
-}
-
-/** A setting that a listener may have of its own, where it has. */
-function own<Key extends 'maximumQoS' | 'topicAliasMaximum' | 'topicAliasMaximumToClients'>(
-  config: ListenerConfig,
-  key: Key,
-): Partial<Record<Key, number>> {
-  const value = config[key];
-  return value === undefined ? {} : ({ [key]: value } as Record<Key, number>);
-}
-
-function optionsOf(config: ListenerConfig): ListenerOptions {
-  return {
-    name: config.name,
-    allowAnonymous: config.allowAnonymous,
-    connectionsMax: config.connectionsMax,
-    mountPoint: config.mountPoint,
-    protocolVersions: versionsOf(config.protocolVersions),
-    pskIdentityAsUsername: config.tls.psk.identityAsUsername,
-    ...own(config, 'maximumQoS'),
-    ...own(config, 'topicAliasMaximum'),
-    ...own(config, 'topicAliasMaximumToClients'),
-    emptyClientIds: config.emptyClientIds,
-    clientIdPrefix: config.clientIdPrefix,
-    usernameAsClientId: config.usernameAsClientId,
-  };
-}
-
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
   const { redirect, serverReference } = config.protocol;
   if (redirect === 'none') return undefined;
@@ -1159,37 +776,6 @@ function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
   };
 }
 
-/** The program's answers where it gives them, the configuration's elsewhere. */
-function joinPolicies(given: Partial<Policy>, access: AccessPolicy): Policy {
-  const receives = given.authorizeReceive?.bind(given);
-  const { onChange } = given;
-  return {
-    authenticate: (given.authenticate ?? access.authenticate).bind(given.authenticate ? given : access),
-    beginExchange: (given.beginExchange ?? access.beginExchange).bind(given.beginExchange ? given : access),
-    authorizePublish: (given.authorizePublish ?? access.authorizePublish).bind(given.authorizePublish ? given : access),
-    authorizeSubscribe: (given.authorizeSubscribe ?? access.authorizeSubscribe).bind(
-      given.authorizeSubscribe ? given : access,
-    ),
-    // It comes and goes with the rules.
-    get authorizeReceive() {
-      return receives ?? access.authorizeReceive;
-    },
-    authorizeUnsubscribe: given.authorizeUnsubscribe?.bind(given) ?? access.authorizeUnsubscribe,
-    denyAction: given.denyAction ?? access.denyAction,
-    onChange(listener) {
-      const stops = [access.onChange(listener)];
-      if (onChange !== undefined) stops.push(onChange.call(given, listener));
-      return () => {
-        for (const stop of stops) stop();
-      };
-    },
-  };
-}
-
 function protectionOf({ rates, protection }: Pick<Config, 'rates' | 'protection'>): ProtectionOptions {
   return { rates, ...protection };
-}
-
-function acceptanceOf({ tls: { clientCertificate, onlyListed, trustListed } }: ListenerConfig): AcceptanceOptions {
-  return { requireClientCertificate: clientCertificate === 'require', onlyListed, trustListed };
 }

@@ -1,0 +1,175 @@
+/** What an embedding program and the command see of a broker. */
+import type { Server as HttpServer } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Limits, Logger } from '../base/index.js';
+import type { BridgeStatus } from '../bridge/index.js';
+import type { BridgeInput, Config, ConfigInput, ListenerConfig } from '../config/index.js';
+import type { Ban, BanKind, NewBan } from '../connection/index.js';
+import type { BrokerMetrics } from '../metrics/index.js';
+import type { AccessStatus, Policy } from '../policy/index.js';
+import type { Properties, QoS } from '../protocol/index.js';
+import type { DurabilityMode } from '../storage/index.js';
+import type { BrokerEventName, BrokerEvents, ClientInfo } from './events.js';
+import type { MessageHandler } from './local-subscriber.js';
+
+export interface BrokerOptions {
+  /** Settings as in the configuration file; what is left out has its default. */
+  readonly config?: Config | ConfigInput;
+  /** Writes nothing by default; `createLogger` writes as the command does. */
+  readonly logger?: Logger;
+  /** Decisions that the program takes itself; each one left out is taken as the configuration says. */
+  readonly policy?: Partial<Policy>;
+}
+
+export interface PublishOptions {
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  readonly properties?: Properties;
+}
+
+export interface AttachOptions {
+  /** Default `/mqtt` */
+  readonly path?: string;
+  /** Allowed values of Origin; empty (the default) allows every one. */
+  readonly origins?: readonly string[];
+  /** Default true: the HTTP server around it decides who reaches it. */
+  readonly allowAnonymous?: boolean;
+}
+
+/** A message that is to be published later. */
+export interface DelayedInfo {
+  /** For `cancelDelayed`. */
+  readonly id: string;
+  /** milliseconds since the Unix epoch */
+  readonly dueAtMs: number;
+  readonly topicName: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly payload: Buffer;
+}
+
+/** Megabytes are 1,000,000 bytes, and 0 in storage mode `memory`. */
+export interface BrokerStatus {
+  readonly running: boolean;
+  readonly clientsConnected: number;
+  /** With and without a connection. */
+  readonly sessions: number;
+  readonly subscriptions: number;
+  /** PUBLISH packets since the start. */
+  readonly messagesReceived: number;
+  readonly messagesSent: number;
+  readonly messagesRetained: number;
+  readonly retainedMegabytes: number;
+  /** Of messages that wait for clients or are on their way to them. */
+  readonly queuedMegabytes: number;
+  readonly sessionMegabytes: number;
+  readonly storage: {
+    readonly mode: DurabilityMode;
+    /** Why nothing can be written at present. */
+    readonly failed: string | undefined;
+    /** On the disk, of one copy. */
+    readonly megabytes: number;
+  };
+  /** Where users and rights come from, and whether those sources answer. */
+  readonly access: AccessStatus;
+}
+
+/** Where a listener is bound; `port` is the real one where 0 was asked for. */
+export interface BoundListener {
+  readonly name: string;
+  readonly protocol: ListenerConfig['protocol'];
+  readonly address: string | undefined;
+  readonly port: number | undefined;
+  readonly path: string | undefined;
+}
+
+/** What a listener looks at when a client connects. */
+export type TermOfListener =
+  | 'allowAnonymous'
+  | 'protocolVersions'
+  | 'emptyClientIds'
+  | 'clientIdPrefix'
+  | 'usernameAsClientId';
+
+/** Settings that can be changed while the broker runs. */
+export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
+  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
+  readonly limits?: Limits;
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
+  readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
+    Partial<Pick<ListenerConfig, TermOfListener>>)[];
+  /** What is asked of clients that connect from now on. */
+  readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
+};
+
+export interface Broker {
+  readonly listeners: readonly BoundListener[];
+  readonly metrics: Readonly<BrokerMetrics>;
+  /**
+   * Binds every listener.
+   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
+   */
+  start(): Promise<void>;
+  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
+  stop(): Promise<void>;
+  /**
+   * Publishes for the program.
+   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID.
+   */
+  publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
+  /**
+   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
+   * Errors: `Fault` TOPIC_FILTER_INVALID.
+   */
+  subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
+  /** Listens to events; returns what stops listening. */
+  on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
+  /** Serves MQTT over a stream that the program accepted itself. */
+  handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;
+  /** Serves MQTT over WebSocket on the program's own HTTP server. Returns what lets go of the server. */
+  attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
+  /** The clients connected now. */
+  clients(): ClientInfo[];
+  /** What `$delayed/<seconds>/<topic name>` is to publish, soonest first. */
+  delayedMessages(): DelayedInfo[];
+  /** Forgets a delayed message; returns whether it was there. Errors: `Fault` DELAYED_ID_INVALID. */
+  cancelDelayed(id: string): boolean;
+  /** The figures of a status page. `sessionMegabytes` reads all that is stored of sessions: not for every second. */
+  status(): BrokerStatus;
+  /** Ends a client's connection (it may reconnect). Returns whether it was connected. */
+  disconnect(clientId: string): boolean;
+  /** Who may not connect, those of the configuration included. */
+  bans(): Ban[];
+  /**
+   * Keeps clients out, and ends their connections. Replaces the ban of the same kind and value. With storage it outlives the broker.
+   * Errors: `Fault` BAN_INVALID naming what is wrong with the value.
+   */
+  ban(ban: NewBan): Ban;
+  /** Lifts a ban; returns whether there was one. */
+  unban(kind: BanKind, value: string): boolean;
+  /** The bridges to other brokers and how they are. */
+  bridges(): BridgeStatus[];
+  /** Adds a bridge. Errors: `ConfigError`, or `Fault` BRIDGE_EXISTS. */
+  addBridge(settings: BridgeInput): void;
+  /** Replaces all settings of a bridge; what waits for its remote stays. Errors: `ConfigError`, or `Fault` BRIDGE_UNKNOWN. */
+  changeBridge(name: string, settings: BridgeInput): void;
+  /** Ends a bridge and forgets what waits for its remote. Errors: `Fault` BRIDGE_UNKNOWN. */
+  removeBridge(name: string): void;
+  /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
+  /**
+   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
+   * clients are told in CONNACK counts for connections from now on.
+   */
+  protect(settings: LiveSettings): void;
+  /**
+   * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
+   * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first
+   * thing that is wrong; a listener with such files keeps what it had, the others have what is new.
+   */
+  reloadCertificates(): void;
+  /** Resolves when everything that is kept so far is on the disk; at once where nothing is kept. Errors: what the disk says. */
+  save(): Promise<void>;
+  /** Hands a line for each subscription and each retained message to `write`, as they are at this time. */
+  dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void>;
+}

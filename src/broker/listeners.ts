@@ -1,0 +1,285 @@
+/**
+ * Where clients come in: the listeners of the configuration with their TLS, and the built-in certificate authority, which is opened
+ * with the first listener that needs it.
+ */
+import type { Limits, Logger } from '../base/index.js';
+import {
+  type AcceptanceOptions,
+  CertificateAuthority,
+  ListenerTls,
+  listenerHooks,
+  withAuthority,
+} from '../certificates/index.js';
+import { type Config, isSecure, isWebSocket, type ListenerConfig } from '../config/index.js';
+import type { Connection, ListenerOptions } from '../connection/index.js';
+import type { BrokerMetrics } from '../metrics/index.js';
+import { type ProtocolVersion, ReasonCode } from '../protocol/index.js';
+import {
+  acceptProxied,
+  type ByteStream,
+  type HttpDocument,
+  type Listener,
+  listenTcp,
+  listenTls,
+  listenWebSocket,
+} from '../transport/index.js';
+import type { BoundListener, LiveSettings } from './broker-api.js';
+import { fileAt } from './http-folder.js';
+import { listenOnceMore, placesOf } from './listener-hosts.js';
+
+/** What listeners need of the broker around them. */
+export interface ListenerHost {
+  readonly config: Config;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly metrics: BrokerMetrics;
+  readonly connections: Iterable<Connection>;
+  /** Takes a stream that came in; `count` is of the connections of its listener. */
+  accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void;
+}
+
+type ListenerChange = NonNullable<LiveSettings['listeners']>[number];
+
+const versions: Readonly<Record<string, ProtocolVersion>> = { '3.1': 3, '3.1.1': 4, '5.0': 5 };
+const versionsOf = (names: readonly string[]) => names.map((version) => versions[version]!);
+
+export class Listeners {
+  authority: CertificateAuthority | undefined;
+  private readonly bound: {
+    listener: Listener;
+    config: ListenerConfig;
+    tls: ListenerTls | undefined;
+    options: ListenerOptions;
+  }[] = [];
+
+  constructor(private readonly host: ListenerHost) {}
+
+  list(): BoundListener[] {
+    return this.bound.map(({ listener, config }) => ({
+      name: config.name,
+      protocol: config.protocol,
+      address: 'address' in listener.bound ? listener.bound.address : undefined,
+      port: 'port' in listener.bound ? listener.bound.port : undefined,
+      path: 'path' in listener.bound ? listener.bound.path : undefined,
+    }));
+  }
+
+  /** Errors  `Fault` LISTEN_…, TLS_MATERIAL_INVALID or CA_…; what was bound before stays bound. */
+  async open(config: ListenerConfig): Promise<void> {
+    const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
+    const options = optionsOf(config);
+    const count = { connections: 0 };
+    try {
+      for (const place of placesOf(config)) {
+        const listener = await listenOnceMore(place, (where) => this.listen(where, options, count, tls));
+        this.bound.push({ listener, config, tls, options });
+      }
+    } catch (error) {
+      tls?.stop();
+      throw error;
+    }
+  }
+
+  /** Stops accepting. Connections live on. */
+  close(): Promise<unknown> {
+    const closed = this.bound.splice(0).map(({ listener, tls }) => {
+      tls?.stop();
+      return listener.close();
+    });
+    this.authority?.stop();
+    this.authority = undefined;
+    return Promise.all(closed);
+  }
+
+  /** Changes what may change of a listener while it listens. */
+  change(change: ListenerChange): void {
+    const { name, connectionsMax, protocolVersions } = change;
+    for (const { config, options, listener } of this.bound) {
+      if (config.name !== name) continue;
+      options.connectionsMax = connectionsMax;
+      listener.limit?.(connectionsMax);
+      for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
+        if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
+      if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
+    }
+  }
+
+  /** The built-in authority, once a listener needs it. */
+  private async openAuthority(): Promise<CertificateAuthority> {
+    const { folder, ...settings } = this.host.config.certificateAuthority;
+    const authority = await CertificateAuthority.open(folder, settings, { log: this.host.log, mode: 'create' });
+    authority.onChange(() => {
+      try {
+        this.reloadCertificates();
+      } catch (error) {
+        this.host.log.error('listener.tls-rejected', `What was read before stays in use: ${(error as Error).message}`);
+      }
+    });
+    authority.start();
+    return authority;
+  }
+
+  /** Reads what the listener needs for TLS, and again whenever a file changes. Errors: `Fault`. */
+  private async prepareTls(config: ListenerConfig): Promise<ListenerTls> {
+    const { name, tls: own } = config;
+    const options = { name, where: `listener ${name}: tls`, log: this.host.log };
+    let tls: ListenerTls;
+    if (own.authority) {
+      this.authority ??= await this.openAuthority();
+      const acceptance = acceptanceOf(config);
+      const settings = withAuthority(own, this.authority, acceptance);
+      tls = new ListenerTls({ ...options, settings, ...listenerHooks(this.authority, acceptance) });
+    } else tls = new ListenerTls({ ...options, settings: own });
+    for (const warning of tls.warnings) this.host.log.warning('listener.tls', warning, { listener: name });
+    if (own.reloadOnChange) tls.startWatching(() => this.dropRevoked(config, tls));
+    return tls;
+  }
+
+  reloadCertificates(): void {
+    let fault: unknown;
+    try {
+      this.authority?.readAgain();
+    } catch (error) {
+      fault = error;
+    }
+    for (const { config, tls } of this.bound) {
+      try {
+        tls?.reload();
+      } catch (error) {
+        fault ??= error;
+        continue;
+      }
+      for (const warning of tls?.warnings ?? [])
+        this.host.log.warning('listener.tls', warning, { listener: config.name });
+      if (tls !== undefined) this.dropRevoked(config, tls);
+    }
+    if (fault !== undefined) throw fault;
+  }
+
+  /** What the HTTP servers of WebSocket listeners hand out of the authority: nothing secret. */
+  private documentAt(path: string): HttpDocument | undefined {
+    const { authority } = this;
+    if (authority === undefined) return undefined;
+    if (path === '/ca.crl') {
+      const body = authority.revocationList('der'); // RFC 5280 §4.2.1.13: DER over HTTP
+      return body === undefined ? undefined : { type: 'application/pkix-crl', body };
+    }
+    if (path !== '/ca.pem') return undefined;
+    return { type: 'application/x-pem-file', body: Buffer.from(authority.authority().map(String).join('')) };
+  }
+
+  /** A list that was read just now ends the connections of those who would not be let in by it. */
+  private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
+    const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
+    for (const connection of this.host.connections) {
+      const { client } = connection;
+      if (client?.certificate === undefined || client.listener !== config.name) continue;
+      const { der, trusted } = client.certificate;
+      const reason = tls.revokedNow(der) ? 'its certificate is revoked' : judge?.(der, trusted);
+      if (reason === undefined) continue;
+      this.host.log.warning('connection.revoked', `This client may not stay: ${reason}.`, connection.description);
+      connection.disconnect(ReasonCode.NotAuthorized, reason);
+    }
+  }
+
+  private listen(
+    config: ListenerConfig,
+    options: ListenerOptions,
+    count: { connections: number },
+    tls: ListenerTls | undefined,
+  ): Promise<Listener> {
+    const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
+    const where =
+      config.unixPath === undefined
+        ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
+        : { unixPath: config.unixPath };
+    const onStream = (stream: ByteStream): void => this.host.accept(stream, options, count);
+    const handshakeTimeoutMs = this.host.limits.connectTimeoutSeconds * 1000;
+    const onHandshakeFailed = () => {
+      this.host.metrics.tlsHandshakesFailed++;
+    };
+    if (isWebSocket(config.protocol))
+      return listenWebSocket({
+        name,
+        ...where,
+        backlog,
+        path: config.path,
+        origins: config.origins,
+        trustedProxies: config.trustedProxies,
+        packetBytesMax: () => this.host.limits.packetBytesMax,
+        proxyProtocol,
+        proxyTls,
+        connectionsMax,
+        handshakeTimeoutMs,
+        log: this.host.log,
+        onStream,
+        documentAt: (path) =>
+          this.documentAt(path) ?? (httpFolder === undefined ? undefined : fileAt(httpFolder, path)),
+        ...(tls === undefined ? {} : { tls, onHandshakeFailed }),
+      });
+    if (tls !== undefined)
+      return listenTls({
+        name,
+        ...where,
+        backlog,
+        connectionsMax,
+        proxyProtocol,
+        proxyTls,
+        handshakeTimeoutMs,
+        tls,
+        log: this.host.log,
+        onHandshakeFailed,
+        onStream,
+      });
+    return listenTcp({
+      name,
+      ...where,
+      backlog,
+      onStream:
+        proxyProtocol === 'off'
+          ? onStream
+          : (stream) =>
+              acceptProxied(
+                stream,
+                {
+                  name,
+                  accept: proxyProtocol,
+                  requireTls: proxyTls,
+                  timeoutMs: handshakeTimeoutMs,
+                  log: this.host.log,
+                },
+                onStream,
+              ),
+    });
+  }
+}
+
+/** A setting that a listener may have of its own, where it has. */
+function own<Key extends 'maximumQoS' | 'topicAliasMaximum' | 'topicAliasMaximumToClients'>(
+  config: ListenerConfig,
+  key: Key,
+): Partial<Record<Key, number>> {
+  const value = config[key];
+  return value === undefined ? {} : ({ [key]: value } as Record<Key, number>);
+}
+
+function optionsOf(config: ListenerConfig): ListenerOptions {
+  return {
+    name: config.name,
+    allowAnonymous: config.allowAnonymous,
+    connectionsMax: config.connectionsMax,
+    mountPoint: config.mountPoint,
+    protocolVersions: versionsOf(config.protocolVersions),
+    pskIdentityAsUsername: config.tls.psk.identityAsUsername,
+    ...own(config, 'maximumQoS'),
+    ...own(config, 'topicAliasMaximum'),
+    ...own(config, 'topicAliasMaximumToClients'),
+    emptyClientIds: config.emptyClientIds,
+    clientIdPrefix: config.clientIdPrefix,
+    usernameAsClientId: config.usernameAsClientId,
+  };
+}
+
+function acceptanceOf({ tls: { clientCertificate, onlyListed, trustListed } }: ListenerConfig): AcceptanceOptions {
+  return { requireClientCertificate: clientCertificate === 'require', onlyListed, trustListed };
+}
