@@ -1,5 +1,5 @@
 /** What `node:tls` needs to know for a connection to a remote. Files are read anew for every attempt, so renewed ones count at once. */
-import { type ConnectionOptions, createSecureContext } from 'node:tls';
+import { type ConnectionOptions, createSecureContext, type PeerCertificate } from 'node:tls';
 import { Fault } from '../base/index.js';
 import { readKeyMaterial, readTrust } from '../certificates/index.js';
 import type { BridgeTls } from './options.js';
@@ -29,10 +29,17 @@ export function bridgeTls(settings: BridgeTls, where: string): ConnectionOptions
       ...common,
       // In TLS 1.3 a key goes with SHA-256 only.
       ciphers: `TLS_AES_128_GCM_SHA256:${ciphers === '' ? 'PSK' : ciphers}`,
-      checkServerIdentity: () => undefined,
+      // Whoever shows a certificate has not used the key, even if the whole world trusts that certificate.
+      ca: [],
+      checkServerIdentity: refuseCertificate,
       pskCallback: () => ({ psk: Buffer.from(psk.key!, 'hex'), identity: psk.identity! }),
     };
   }
+}
+
+function refuseCertificate(_host: string, certificate: PeerCertificate): Error | undefined {
+  if (certificate.raw === undefined) return undefined;
+  return new Error('the remote showed a certificate instead of proving that it has the pre-shared key');
 }
 
 function withCertificates(settings: BridgeTls, where: string, common: ConnectionOptions): ConnectionOptions {
