@@ -136,7 +136,12 @@ function pskOf(options: ToolOptions): nodeTls.ConnectionOptions {
     ...common(options),
     // In TLS 1.3 a key goes with SHA-256 only.
     ciphers: `TLS_AES_128_GCM_SHA256:${ciphers ?? 'PSK'}`,
-    checkServerIdentity: () => undefined,
+    // Whoever shows a certificate has not used the key, even if the whole world trusts that certificate.
+    ca: [],
+    checkServerIdentity: (_host, { raw }) =>
+      raw === undefined
+        ? undefined
+        : new Error('the server showed a certificate instead of proving that it has the key'),
     pskCallback: () => ({ psk: Buffer.from(psk, 'hex'), identity: pskIdentity }),
   });
 }
