@@ -354,6 +354,10 @@ function renameAfterUser(connection: Connection): boolean {
     connection.refuse(ReasonCode.NotAuthorized, 'this listener asks for a user name');
     return false;
   }
+  if (connection.context.sessions.reserved.has(username)) {
+    connection.refuse(ReasonCode.ClientIdentifierNotValid, 'the user name is the client identifier of a bridge');
+    return false;
+  }
   connection.client = { ...connection.client!, clientId: username };
   return true;
 }
