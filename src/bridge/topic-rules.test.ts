@@ -131,3 +131,15 @@ describe('BoundedMap', () => {
     assert.equal(map.get('k0'), undefined);
   });
 });
+
+describe('names that begin with a dollar sign', () => {
+  const row = { topic: '#', qos: 1, direction: 'both', localPrefix: '', remotePrefix: 'site/' } as const;
+
+  it('are reached by a row that names them, and by no wildcard without a prefix', () => {
+    assert.deepEqual(renameIncoming([row], 'site/$SYS/broker/version'), []);
+    assert.deepEqual(renameIncoming([row], 'site/$CONTROL/dynamic-security/v1'), []);
+    assert.deepEqual(renameIncoming([{ ...row, topic: '$SYS/#' }], 'site/$SYS/a'), [{ topicName: '$SYS/a', qos: 1 }]);
+    assert.deepEqual(renameOutgoing([{ ...row, topic: '$SYS/#' }], '$SYS/a'), [{ topicName: 'site/$SYS/a', qos: 1 }]);
+    assert.deepEqual(renameOutgoing([{ ...row, localPrefix: 'site/', remotePrefix: '' }], 'site/$SYS/a'), []);
+  });
+});

@@ -65,27 +65,29 @@ export const remoteFilter = ({ remotePrefix, topic }: TopicRule): string => remo
 
 /** What a name of this broker is called at the remote, by every row that sends it. */
 export function renameOutgoing(rules: readonly TopicRule[], topicName: string): Renamed[] {
-  return rename(rules.filter(isOutgoing), topicName, localFilter, 'localPrefix', 'remotePrefix');
+  return rename(rules.filter(isOutgoing), topicName, [localFilter, remoteFilter], 'localPrefix', 'remotePrefix');
 }
 
 /** What a name of the remote is called here, by every row that takes it. */
 export function renameIncoming(rules: readonly TopicRule[], topicName: string): Renamed[] {
-  return rename(rules.filter(isIncoming), topicName, remoteFilter, 'remotePrefix', 'localPrefix');
+  return rename(rules.filter(isIncoming), topicName, [remoteFilter, localFilter], 'remotePrefix', 'localPrefix');
 }
 
 function rename(
   rules: readonly TopicRule[],
   topicName: string,
-  filterOf: (rule: TopicRule) => string,
+  [filterHere, filterThere]: readonly [(rule: TopicRule) => string, (rule: TopicRule) => string],
   from: 'localPrefix' | 'remotePrefix',
   to: 'localPrefix' | 'remotePrefix',
 ): Renamed[] {
   const found = new Map<string, QoS>();
   for (const rule of rules) {
     // `a/#` matches `a` as well, which the prefix `a/` does not begin.
-    if (!topicMatches(filterOf(rule), topicName) || !topicName.startsWith(rule[from])) continue;
+    if (!topicMatches(filterHere(rule), topicName) || !topicName.startsWith(rule[from])) continue;
     const renamed = rule[to] + topicName.slice(rule[from].length);
     if (renamed === '' || Buffer.byteLength(renamed) > TOPIC_BYTES_MAX) continue;
+    // [MQTT-4.7.2-1] on the other side as well: without a prefix there, `#` reaches nothing below `$SYS` or `$CONTROL`
+    if (!topicMatches(filterThere(rule), renamed)) continue;
     found.set(renamed, Math.max(qosOf(rule), found.get(renamed) ?? 0) as QoS);
   }
   return [...found].map(([name, qos]) => ({ topicName: name, qos }));
