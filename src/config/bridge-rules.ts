@@ -1,5 +1,7 @@
 /** What more than one setting of bridges decides. */
+import { quoted } from '../base/index.js';
 import { clientIdsOf, ruleProblem } from '../bridge/index.js';
+import { isValidTopicName } from '../protocol/index.js';
 import type { BridgeConfig } from './bridge-schema.js';
 import type { Config } from './schema.js';
 import type { Findings } from './validate.js';
@@ -31,7 +33,12 @@ export function checkBridge(bridge: BridgeConfig, storageMode: string, key: stri
     const problem = ruleProblem(row);
     if (problem !== undefined) findings.reportAt(at(`topics[${index}].${problem.setting}`), problem.sentence);
   });
-  const { tls, reconnect, password, username, protocolVersion, durability } = bridge;
+  const { tls, reconnect, password, username, protocolVersion, durability, notifications, clientId } = bridge;
+  if (notifications.enabled && notifications.topic === '' && !isValidTopicName(clientId))
+    findings.reportAt(
+      at('notifications.topic'),
+      `is missing: ${quoted(clientId)}, the clientId, cannot be a part of it, since it holds + or #`,
+    );
   if ((tls.psk.identity === undefined) !== (tls.psk.key === undefined))
     findings.reportAt(at('tls.psk'), 'needs both identity and key');
   if (tls.psk.identity !== undefined && (tls.ca.length > 0 || tls.certificate !== undefined))
