@@ -88,19 +88,43 @@ export class Bridges {
 
   /** Errors: `Fault` BRIDGE_EXISTS. */
   add(options: BridgeOptions): void {
-    if (this.bridges.has(options.name))
-      throw new Fault('BRIDGE_EXISTS', `there is a bridge ${JSON.stringify(options.name)} already`);
+    this.refuseDouble(options, undefined);
     this.begin(options, []);
   }
 
-  /** Replaces the settings of a bridge: its connections are made anew, what it has queued stays. Errors: `Fault` BRIDGE_UNKNOWN. */
+  /**
+   * Replaces the settings of a bridge: its connections are made anew, what it has queued stays.
+   * Errors: `Fault` BRIDGE_UNKNOWN, BRIDGE_EXISTS.
+   */
   change(name: string, options: BridgeOptions): void {
     const former = this.find(name);
-    former.stop('the settings of the bridge have changed');
-    this.bridges.delete(name);
-    const ids = new Set(clientIdsOf(options).map(({ local }) => local));
-    for (const { local } of clientIdsOf(former.options)) if (!ids.has(local)) this.endSession(local);
+    this.refuseDouble(options, former);
+    this.end(former, options);
     this.begin(options, former.remoteFilters);
+  }
+
+  /** Names and sessions belong to one bridge each. */
+  private refuseDouble(options: BridgeOptions, former: Bridge | undefined): void {
+    const ids = new Set(clientIdsOf(options).map(({ local }) => local));
+    for (const other of this.bridges.values()) {
+      if (other === former) continue;
+      const { name } = other.options;
+      if (name === options.name) throw new Fault('BRIDGE_EXISTS', `there is a bridge ${JSON.stringify(name)} already`);
+      const taken = clientIdsOf(other.options).find(({ local }) => ids.has(local));
+      if (taken !== undefined)
+        throw new Fault(
+          'BRIDGE_EXISTS',
+          `localClientId ${taken.local} is that of bridge ${JSON.stringify(name)} already`,
+        );
+    }
+  }
+
+  /** Ends a bridge that is there again in a moment, and the sessions that it does not have then. */
+  private end(former: Bridge, next: BridgeOptions): void {
+    former.stop('the settings of the bridge have changed');
+    this.bridges.delete(former.options.name);
+    const ids = new Set(clientIdsOf(next).map(({ local }) => local));
+    for (const { local } of clientIdsOf(former.options)) if (!ids.has(local)) this.endSession(local);
   }
 
   /** Ends a bridge and forgets what it has queued. Errors: `Fault` BRIDGE_UNKNOWN. */
@@ -124,7 +148,13 @@ export class Bridges {
     const changed = all.filter(({ name }) => this.bridges.has(name)).filter((options) => this.differs(options));
     const added = all.filter(({ name }) => !this.bridges.has(name));
     for (const name of removed) this.remove(name);
-    for (const options of changed) this.change(options.name, options);
+    // All of them end before the first begins: one may get the session that was another's.
+    const given = changed.map((options) => {
+      const former = this.find(options.name);
+      this.end(former, options);
+      return former.remoteFilters;
+    });
+    for (const [index, options] of changed.entries()) this.begin(options, given[index]!);
     for (const options of added) this.begin(options, []);
     return { added: added.map(({ name }) => name), changed: changed.map(({ name }) => name), removed };
   }
@@ -170,7 +200,9 @@ export class Bridges {
     this.bridges.set(options.name, bridge);
     for (const { local } of clientIdsOf(options)) {
       this.context.sessions.reserved.add(local);
-      if (!this.kept.has(local)) this.keep(local, { bridge: options.name, remote: '' });
+      if (this.kept.has(local)) continue;
+      this.endStranger(local);
+      this.keep(local, { bridge: options.name, remote: '' });
     }
     if (this.running) bridge.start();
   }
@@ -183,6 +215,14 @@ export class Bridges {
     const bridge = this.bridges.get(name);
     if (bridge === undefined) throw new Fault('BRIDGE_UNKNOWN', `there is no bridge ${JSON.stringify(name)}`);
     return bridge;
+  }
+
+  /** A client had a session under this identifier: what it subscribed to is not for the remote. */
+  private endStranger(id: string): void {
+    const { sessions } = this.context;
+    sessions.get(id)?.connection?.takenOver();
+    const session = sessions.get(id);
+    if (session !== undefined) sessions.end(session);
   }
 
   private endSession(id: string): void {
