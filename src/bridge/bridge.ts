@@ -158,10 +158,6 @@ export class Bridge {
     this.announceLocally();
   }
 
-  connectNow(): void {
-    for (const line of this.lines) line.connectNow();
-  }
-
   get uplinks(): Uplink[] {
     return this.lines.flatMap(({ uplink }) => uplink ?? []);
   }
@@ -223,7 +219,7 @@ export class Bridge {
       if (uplink.done) return;
       if (index === 0 && this.announcesRemotely) uplink.announce({ topicName: this.stateTopic, payload: '1' });
       // A remote that knows nothing of us may not have our retained messages either.
-      if (!known) this.outgoing.sendRetained(line);
+      this.outgoing.sendRetained(line, known, (error) => uplink.fail(error));
     });
   }
 

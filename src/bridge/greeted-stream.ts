@@ -49,6 +49,10 @@ export class GreetedStream implements ByteStream, ByteSink {
   /** Sends CONNECT and resolves to the answer. Rejects when the stream ends first, or is aborted. */
   async greet(connect: ConnectPacket, signal: AbortSignal): Promise<ConnackPacket> {
     this.version = connect.protocolVersion;
+    if (signal.aborted) {
+      this.stream.destroy();
+      throw signal.reason;
+    }
     const answer = new Promise<ConnackPacket | Error>((resolve) => {
       this.answered = resolve;
     });

@@ -11,7 +11,7 @@
  */
 import type { Logger } from '../base/index.js';
 import { AliasesToClient, type ConnectionContext, type ListenerOptions } from '../connection/index.js';
-import type { ConnectPacket } from '../protocol/index.js';
+import { type ConnectPacket, ReasonCode, type Will } from '../protocol/index.js';
 import { type HeldPublisher, type Link, SESSION_NEVER_EXPIRES, type Session } from '../session/index.js';
 import { BackOff } from './back-off.js';
 import { bridgeTls } from './bridge-tls.js';
@@ -30,7 +30,7 @@ export const LineState = {
 } as const;
 export type LineState = (typeof LineState)[keyof typeof LineState];
 
-/** What is under way on one remote may take so long to end before the session moves to another. */
+/** What is under way on one remote may take so long to end before the connection is given up for another or for none. */
 const MOVE_PATIENCE_MS = 5000;
 /** A connection that lasts so long ends the growth of the back-off. */
 const STEADY_MS = 10_000;
@@ -90,6 +90,9 @@ export class Line implements OutgoingLane {
   private triedSinceWait = 0;
   private plain = new Set<string>();
   private lastRemote: string | undefined;
+  private hasServed = false;
+  /** By address, what its remote takes of the will where that is not all. */
+  private readonly wills = new Map<string, Will>();
   private movingTo: OpenedRemote | undefined;
   private readonly listener: ListenerOptions;
   private activity = 0;
@@ -166,13 +169,6 @@ export class Line implements OutgoingLane {
     this.become(LineState.Stopped);
   }
 
-  /** Connects now, whatever is waited for. */
-  connectNow(): void {
-    if (this.stopping || this.state === LineState.Connected || this.state === LineState.Connecting) return;
-    clearTimeout(this.timer);
-    this.connect();
-  }
-
   private clearTimers(): void {
     clearTimeout(this.timer);
     clearTimeout(this.failbackTimer);
@@ -224,7 +220,7 @@ export class Line implements OutgoingLane {
     this.open(this.remoteIndex, attempt.signal).then(
       (opened) => {
         if (attempt.signal.aborted) return opened.stream.destroy();
-        this.serve(opened, this.remoteIndex);
+        this.take(opened, this.remoteIndex);
       },
       (error: unknown) => {
         if (!attempt.signal.aborted) this.failed(error as Error);
@@ -232,8 +228,23 @@ export class Line implements OutgoingLane {
     );
   }
 
+  /** What the remote does not take of the will is left out, and asked for no more. */
   private async open(remoteIndex: number, signal: AbortSignal): Promise<OpenedRemote> {
-    const { options, context, clientId, will } = this.terms;
+    const address = addressOf(this.terms.options.remotes[remoteIndex]!);
+    for (;;) {
+      const will = this.wills.get(address) ?? this.terms.will;
+      try {
+        return await this.openWith(will, remoteIndex, signal);
+      } catch (error) {
+        const less = error instanceof RemoteFailure ? lesserWill(will, error.reasonCode) : undefined;
+        if (less === undefined || signal.aborted) throw error;
+        this.wills.set(address, less);
+      }
+    }
+  }
+
+  private async openWith(will: ConnectPacket['will'], remoteIndex: number, signal: AbortSignal): Promise<OpenedRemote> {
+    const { options, context, clientId } = this.terms;
     const remote = options.remotes[remoteIndex]!;
     const asBridge = options.tryPrivate && options.protocolVersion !== '5.0';
     const terms = {
@@ -260,6 +271,21 @@ export class Line implements OutgoingLane {
     }
   }
 
+  /** Serves with a connection; what goes wrong with that ends it and nothing else. */
+  private take(opened: OpenedRemote, remoteIndex: number): void {
+    try {
+      this.serve(opened, remoteIndex);
+    } catch (error) {
+      const { uplink } = this;
+      this.uplink = undefined;
+      opened.stream.destroy();
+      if (uplink !== undefined) this.terms.context.sessions.close(this.session!, uplink, true);
+      if (this.terms.options.localCleanSession) this.session = undefined;
+      this.clearTimers();
+      this.failed(error as Error);
+    }
+  }
+
   private serve(opened: OpenedRemote, remoteIndex: number): void {
     const { options, context, clientId, incoming, given, figures } = this.terms;
     const { stream, connack } = opened;
@@ -279,9 +305,10 @@ export class Line implements OutgoingLane {
     const { session } = this.openSession(uplink, receiveMaximum);
     // Another remote has another half of the session; 3.1 does not say whether it has one, and is taken at its word.
     const sameRemote = this.lastRemote === undefined || this.lastRemote === this.remote;
-    const present = version === 3 ? !options.cleanSession && this.lastRemote !== undefined : connack.sessionPresent;
-    const known = present && sameRemote;
+    const present = version === 3 ? this.lastRemote !== undefined : connack.sessionPresent;
+    const known = present && sameRemote && !options.cleanSession;
     this.lastRemote = this.remote;
+    this.hasServed = true;
     this.session = session;
     this.uplink = uplink;
     this.lastError = '';
@@ -317,7 +344,7 @@ export class Line implements OutgoingLane {
   private goOn(): void {
     const { options } = this.terms;
     if (this.stopping) return;
-    if (options.start === 'once' && this.lastRemote !== undefined) return this.become(LineState.Idle);
+    if (options.start === 'once' && this.hasServed) return this.become(LineState.Idle);
     this.triedSinceWait++;
     const { remotes } = options;
     const next = (this.remoteIndex + 1) % remotes.length;
@@ -346,7 +373,7 @@ export class Line implements OutgoingLane {
     const moving = this.movingTo;
     if (moving !== undefined) {
       this.movingTo = undefined;
-      return this.serve(moving, 0);
+      return this.take(moving, 0);
     }
     if (uplink.draining && options.start === 'lazy' && uplink.reason === IDLE) {
       this.become(LineState.Idle);
@@ -402,12 +429,17 @@ export class Line implements OutgoingLane {
     const { log, options } = this.terms;
     log.information('bridge.failback', 'The primary remote is back; the bridge moves to it.', { bridge: options.name });
     this.movingTo = opened;
-    const leave = (): void => {
+    this.leave(uplink, 'the primary remote is back');
+  }
+
+  /** Ends a connection once nothing is under way on it, or that takes too long. */
+  private leave(uplink: Uplink, reason: string): void {
+    const goodbye = (): void => {
       clearTimeout(patience);
-      uplink.sayGoodbye('the primary remote is back');
+      uplink.sayGoodbye(reason);
     };
-    const patience = setTimeout(leave, MOVE_PATIENCE_MS).unref();
-    uplink.drain(leave);
+    const patience = setTimeout(goodbye, MOVE_PATIENCE_MS).unref();
+    uplink.drain(goodbye);
   }
 
   // ---- lazy ----
@@ -422,9 +454,16 @@ export class Line implements OutgoingLane {
       const busy = now !== before || (session !== undefined && session.queuedMessages + session.inflightMessages > 0);
       before = now;
       if (busy || uplink.done || uplink.draining) return;
-      uplink.drain(() => uplink.sayGoodbye(IDLE));
+      this.leave(uplink, IDLE);
     }, options.lazy.idleSeconds * 1000).unref();
   }
 }
 
 const IDLE = 'nothing was to be sent';
+
+/** The will without what the remote refused; undefined where that does not help. */
+function lesserWill(will: Will | undefined, reasonCode: number): Will | undefined {
+  if (will?.retain && reasonCode === ReasonCode.RetainNotSupported) return { ...will, retain: false };
+  if (will !== undefined && will.qos > 0 && reasonCode === ReasonCode.QoSNotSupported) return { ...will, qos: 0 };
+  return undefined;
+}

@@ -45,6 +45,15 @@ export class OutgoingTarget implements Delivery {
   ) {
     this.topic = Buffer.from(topicName);
   }
+
+  /** A message of a run. */
+  plainMessage(payload: Uint8Array): Message {
+    const { topic, properties } = this;
+    const body = Buffer.concat([topic, properties, payload]);
+    const propertiesEnd = topic.length + properties.length;
+    const places = [0, topic.length, topic.length, propertiesEnd, propertiesEnd, body.length] as const;
+    return new Message(this.topicName, 0, false, body, ...places, 0, undefined, false);
+  }
 }
 
 const nothing = Buffer.alloc(0);
@@ -69,6 +78,8 @@ export class Outgoing implements Subscriber {
   private readonly targets = new BoundedMap<readonly OutgoingTarget[]>(NAMES_MAX);
   private readonly handlings = new Map<Handling, Handling>();
   private readonly countsHops: boolean;
+  /** The stored messages were not handed to them to the end. */
+  private readonly unfinished = new Set<OutgoingLane>();
   private stopped = false;
 
   constructor(private readonly context: OutgoingContext) {
@@ -92,23 +103,32 @@ export class Outgoing implements Subscriber {
     this.subscriptions = [];
   }
 
-  /** Hands the stored messages of `lane`'s topics to it, no faster than it takes them. */
-  sendRetained(lane: OutgoingLane): void {
+  /**
+   * Hands the stored messages of `lane`'s topics to it, no faster than it takes them. `known`: the remote has its half of the session,
+   * and so has them already, unless the connection broke while they were handed over. `failed` is told of what cannot be read.
+   */
+  sendRetained(lane: OutgoingLane, known: boolean, failed: (error: unknown) => void): void {
     const { router, options } = this.context;
-    if (!options.outgoingRetain || router.retained.size === 0) return;
+    if (!options.outgoingRetain || (known && !this.unfinished.has(lane))) return;
+    this.unfinished.delete(lane);
+    if (router.retained.size === 0) return;
     const filters = [...filtersOf(options.topics.filter(isOutgoing), localFilter).keys()];
     const firstFilter = filters.shift();
     if (firstFilter === undefined) return;
+    const connection = lane.session?.connection;
+    if (connection === undefined) return;
+    this.unfinished.add(lane);
     const handed = filters.length > 0 ? new Set<string>() : undefined;
     const step = (stored: Iterator<Message | typeof PAUSE>): void => {
       for (let count = 0; count < RETAINED_STEP; count++) {
-        if (this.stopped || !lane.session?.online) return;
-        if (lane.session.queuedMessages > RETAINED_WAITING_MAX || !lane.session.connection!.hasRoom) break;
+        if (this.stopped || lane.session?.connection !== connection) return;
+        if (lane.session.queuedMessages > RETAINED_WAITING_MAX || !connection.hasRoom) break;
         const next = stored.next();
         if (next.done) {
           const filter = filters.shift();
-          if (filter === undefined) return;
-          return step(router.retained.match(filter));
+          if (filter !== undefined) return step(router.retained.match(filter));
+          this.unfinished.delete(lane);
+          return;
         }
         if (next.value === PAUSE) break;
         const message = next.value;
@@ -118,9 +138,16 @@ export class Outgoing implements Subscriber {
         for (const target of this.targetsOf(message.topicName))
           if (target.lane === lane) this.hand(message, target, true);
       }
-      setTimeout(step, RETAINED_PAUSE_MS, stored).unref();
+      setTimeout(tryStep, RETAINED_PAUSE_MS, stored).unref();
     };
-    step(router.retained.match(firstFilter));
+    const tryStep = (stored: Iterator<Message | typeof PAUSE>): void => {
+      try {
+        step(stored);
+      } catch (error) {
+        failed(error);
+      }
+    };
+    tryStep(router.retained.match(firstFilter));
   }
 
   deliver(message: Message): boolean {
@@ -135,7 +162,8 @@ export class Outgoing implements Subscriber {
     if (this.cameThisWay(run.publisherId)) return;
     for (const target of this.targetsOf(run.topicName)) {
       const { session } = target.lane;
-      if (session?.online) session.deliverRun(run, target);
+      if (session?.passesRuns(target)) session.deliverRun(run, target);
+      else if (session?.online) for (const message of run.messages()) this.hand(message, target, false);
       else if (session === undefined || !this.context.options.queue.qos0) target.lane.dropped(run.count);
       else for (const message of run.messages()) this.hand(message, target, false);
     }

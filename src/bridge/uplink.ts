@@ -15,11 +15,13 @@ import {
   PacketType,
   ProtocolFailure,
   type ProtocolVersion,
+  type PubackReasonCode,
   type PublishRun,
   type QoS,
   ReasonCode,
   reasonName,
   type SubscriptionRequest,
+  topicLevelCount,
   variableByteIntegerLength,
   writeVariableByteInteger,
 } from '../protocol/index.js';
@@ -34,8 +36,11 @@ import { BoundedMap, filtersOf, isIncoming, isOutgoing, remoteFilter, renameInco
 const NAMES_MAX = 8192;
 /** PINGREQ goes out so many times within the keep alive; with no answer in two of these spans the remote is gone. */
 const PINGS_IN_KEEP_ALIVE = 2;
-const SUBSCRIBE_ID = 65535;
-const UNSUBSCRIBE_ID = 65534;
+/** Of the first SUBSCRIBE or UNSUBSCRIBE; messages count from the other end. */
+const REQUEST_ID = 65535;
+/** Of SUBSCRIBE and UNSUBSCRIBE: fixed header, Packet Identifier and no properties; and of each filter beside its text. */
+const REQUEST_BYTES = 8;
+const FILTER_BYTES = 3;
 
 export interface UplinkTerms {
   readonly options: BridgeOptions;
@@ -70,6 +75,10 @@ export class Uplink extends Connection {
   private receivedSince = false;
   private takenBefore = 0;
   private silentSpans = 0;
+  /** Identifiers of QoS 2 messages that went out at QoS 1. */
+  private readonly lowered = new Set<number>();
+  /** Filters asked for, by the identifier of SUBSCRIBE. */
+  private readonly asked = new Map<number, string[]>();
   private readonly qosMax: QoS;
   private readonly retains: boolean;
 
@@ -119,23 +128,51 @@ export class Uplink extends Connection {
     // Of former settings, and of rows that only send: a session that the remote kept may have them still.
     const unwanted = new Set([...given, ...options.topics.filter(isOutgoing).map(remoteFilter)]);
     for (const filter of filtersOf(options.topics.filter(isIncoming), remoteFilter).keys()) unwanted.delete(filter);
-    if (known && unwanted.size > 0)
-      this.send({ type: PacketType.Unsubscribe, packetId: UNSUBSCRIBE_ID, topicFilters: [...unwanted] });
-    if (wanted.size === 0) return;
-    const subscriptions: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({
+    let packetId = REQUEST_ID;
+    if (known)
+      for (const topicFilters of this.packets([...unwanted], (filter) => filter))
+        this.send({ type: PacketType.Unsubscribe, packetId: packetId--, topicFilters });
+    const requests: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({
       topicFilter,
       qos,
       noLocal: true,
       retainAsPublished: true,
       retainHandling: 0,
     }));
-    this.send({ type: PacketType.Subscribe, packetId: SUBSCRIBE_ID, subscriptions });
+    for (const subscriptions of this.packets(requests, ({ topicFilter }) => topicFilter)) {
+      this.asked.set(
+        packetId,
+        subscriptions.map(({ topicFilter }) => topicFilter),
+      );
+      this.send({ type: PacketType.Subscribe, packetId: packetId--, subscriptions });
+    }
+  }
+
+  /** As many in each packet as the remote takes; one that is too large by itself is left out. */
+  private packets<Item>(items: readonly Item[], filterOf: (item: Item) => string): Item[][] {
+    const packets: Item[][] = [];
+    let room = 0;
+    for (const item of items) {
+      const topicFilter = filterOf(item);
+      const bytes = Buffer.byteLength(topicFilter) + FILTER_BYTES;
+      if (bytes + REQUEST_BYTES > this.packetBytesMax) {
+        this.noteRefusedFilter(topicFilter, 'is larger than the remote takes');
+        continue;
+      }
+      if (bytes > room) {
+        packets.push([]);
+        room = this.packetBytesMax - REQUEST_BYTES;
+      }
+      packets.at(-1)!.push(item);
+      room -= bytes;
+    }
+    return packets;
   }
 
   /** Publishes for the bridge itself: its state. */
   announce(values: NewMessage): void {
     if (this.done) return;
-    super.publish(Message.create(values, this.context.nowMs()), 0, true, false, 0, undefined);
+    super.publish(Message.create(values, this.context.nowMs()), 0, this.retains, false, 0, undefined);
   }
 
   /** Says goodbye in order. */
@@ -189,18 +226,21 @@ export class Uplink extends Connection {
     const inbound = this.inboundOf(bytes);
     this.terms.figures.received(inbound.names.length > 0, payloadBytes);
     if (inbound.renamed) view.topicStart = view.topicEnd; // its name is that of the entry
+    let refused: PubackReasonCode = ReasonCode.Success;
     for (let index = 0; index < inbound.entries.length; index++) {
       let entry = inbound.entries[index]!;
       if (!router.current(entry)) {
         entry = router.resolve(inbound.names[index]!);
         inbound.entries[index] = entry;
       }
-      router.publish(Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs), entry);
+      const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
+      const verdict = router.publish(message, entry);
+      if (verdict >= 0x80) refused = verdict;
     }
     if (qos === 0 || this.done) return;
     if (qos === 1) this.turnPublishes++;
-    else session.noteReceived(packetId);
-    this.acknowledge(qos === 1 ? 0x40 : 0x50, packetId, ReasonCode.Success);
+    else if (refused === 0 || !this.version5) session.noteReceived(packetId);
+    this.acknowledge(qos === 1 ? 0x40 : 0x50, packetId, refused);
   }
 
   /** What the topic of the packet in `view` is called here; nothing where no row takes it. */
@@ -228,9 +268,12 @@ export class Uplink extends Connection {
       throw new ProtocolFailure(ReasonCode.TopicNameInvalid, 'MQTT-3.3.2-2', 'PUBLISH Topic Name is not a topic name');
     const names = renameIncoming(this.terms.options.topics, topicName)
       .map((renamed) => renamed.topicName)
-      .filter((name) => Buffer.byteLength(name) <= limits.topicBytesMax);
+      .filter((name) => Buffer.byteLength(name) <= limits.topicBytesMax)
+      .filter((name) => topicLevelCount(name) <= limits.topicLevelsMax);
     const entries = names.map((name) => router.resolve(name));
-    return this.inbound.set(key, { names, entries, renamed: names.length !== 1 || names[0] !== topicName });
+    const inbound = { names, entries, renamed: names.length !== 1 || names[0] !== topicName };
+    // Long names that nobody wants are not worth the memory.
+    return key.length > limits.topicBytesMax ? inbound : this.inbound.set(key, inbound);
   }
 
   private checkedAlias(alias: number): number {
@@ -245,18 +288,15 @@ export class Uplink extends Connection {
   protected override onPacket(header: number, bytes: Buffer, start: number, end: number): void {
     const type = header >> 4;
     if (type >= PacketType.Puback && type <= PacketType.Pubcomp) {
-      if (end - start >= 2 && this.qosMax < 2 && type === PacketType.Puback) {
-        // Sent at a lower QoS than it is kept with: one answer ends it.
-        const packetId = (bytes[start]! << 8) | bytes[start + 1]!;
-        this.session!.pubrec(packetId, ReasonCode.UnspecifiedError);
-      }
-      if (end - start === 2) return super.onPacket(header, bytes, start, end);
+      if (end - start === 2 && this.lowered.size === 0) return super.onPacket(header, bytes, start, end);
     }
     const packet = decodeBody(header, bytes, start, end, this.version, 'client');
     const session = this.session!;
     switch (packet.type) {
       case PacketType.Puback:
         this.noteRefusal(packet.reasonCode);
+        // Sent at a lower QoS than it is kept with: one answer ends it.
+        if (this.lowered.delete(packet.packetId)) return session.pubrec(packet.packetId, ReasonCode.UnspecifiedError);
         return session.puback(packet.packetId);
       case PacketType.Pubrec:
         this.noteRefusal(packet.reasonCode);
@@ -267,7 +307,7 @@ export class Uplink extends Connection {
       case PacketType.Pubcomp:
         return session.pubcomp(packet.packetId);
       case PacketType.Suback:
-        return this.onSuback(packet.reasonCodes);
+        return this.onSuback(this.asked.get(packet.packetId) ?? [], packet.reasonCodes);
       case PacketType.Unsuback:
       case PacketType.Pingresp:
         return;
@@ -280,16 +320,20 @@ export class Uplink extends Connection {
     }
   }
 
-  private onSuback(reasonCodes: readonly number[]): void {
-    const filters = [...filtersOf(this.terms.incoming, remoteFilter).keys()];
-    reasonCodes.forEach((reasonCode, index) => {
-      if (reasonCode < 0x80) return;
-      this.refusedRow = `the remote refused the subscription to ${filters[index] ?? ''}: ${reasonName(reasonCode)}`;
-      this.context.log.warning('bridge.subscription-refused', 'The remote refused a subscription.', {
-        ...this.description,
-        topicFilter: filters[index],
-        reason: reasonName(reasonCode),
-      });
+  private onSuback(filters: readonly string[], reasonCodes: readonly number[]): void {
+    filters.forEach((topicFilter, index) => {
+      const reasonCode = reasonCodes[index] ?? ReasonCode.UnspecifiedError;
+      if (reasonCode >= 0x80)
+        this.noteRefusedFilter(topicFilter, `was refused by the remote: ${reasonName(reasonCode)}`);
+    });
+  }
+
+  private noteRefusedFilter(topicFilter: string, reason: string): void {
+    this.refusedRow = `the subscription to ${topicFilter} ${reason}`;
+    this.context.log.warning('bridge.subscription-refused', 'The remote does not take a subscription.', {
+      ...this.description,
+      topicFilter,
+      reason,
     });
   }
 
@@ -318,12 +362,15 @@ export class Uplink extends Connection {
     const identifier = lower === 0 ? 0 : packetId;
     if (!super.publish(message, lower, kept, dup && lower > 0, identifier, subscriptionIds)) return false;
     this.terms.figures.sent(1, message.bodyEnd - message.payloadStart);
-    // The remote takes QoS 0 only: there is no answer to wait for.
-    if (qos > 0 && lower === 0)
-      setImmediate(() => {
-        this.session?.puback(packetId);
-        this.session?.pubrec(packetId, ReasonCode.UnspecifiedError);
-      });
+    if (lower < qos) {
+      if (lower === 1) this.lowered.add(packetId);
+      // The remote takes QoS 0 only: there is no answer to wait for.
+      else
+        setImmediate(() => {
+          if (qos === 1) this.session?.puback(packetId);
+          else this.session?.pubrec(packetId, ReasonCode.UnspecifiedError);
+        });
+    }
     return true;
   }
 
@@ -374,8 +421,9 @@ export class Uplink extends Connection {
 
   private publishOneByOne(run: PublishRun, target: OutgoingTarget): void {
     for (const { payload } of run.messages()) {
-      const message = Message.create({ topicName: target.topicName, payload }, 0);
-      if (!this.publish(message, 0, false, false, 0, undefined)) this.terms.figures.dropped++;
+      if (this.publish(target.plainMessage(payload), 0, false, false, 0, undefined)) continue;
+      this.context.metrics.publishDropped++;
+      this.terms.figures.dropped++;
     }
   }
 
@@ -405,7 +453,7 @@ export class Uplink extends Connection {
   /** [MQTT-3.1.2-20] something goes out in time, and a remote that says nothing is noticed. */
   private ping(): void {
     if (this.done) return;
-    if (this.receivedSince) this.silentSpans = 0;
+    if (this.receivedSince || this.isPaused) this.silentSpans = 0;
     else if (++this.silentSpans > PINGS_IN_KEEP_ALIVE) {
       this.reason = `no answer to PINGREQ: nothing received for longer than the keep alive`;
       this.destroy();

@@ -350,6 +350,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (this.holds++ === 0) this.stream.pause();
   }
 
+  /** While we do not read, silence is ours, not that of the other side. */
+  protected get isPaused(): boolean {
+    return this.holds > 0 || this.cutter.suspended;
+  }
+
   release(): void {
     if (this.holds > 0 && --this.holds === 0 && !this.cutter.suspended && this.state !== ConnectionState.Closed)
       this.stream.resume();
@@ -813,8 +818,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       return;
     }
     const { wheel } = this.context;
-    // While we do not read, silence is ours, not the client's.
-    const idleTicks = this.holds > 0 || this.cutter.suspended ? 0 : wheel.tick - this.lastReceivedTick;
+    const idleTicks = this.isPaused ? 0 : wheel.tick - this.lastReceivedTick;
     const patience = wheel.ticksOf(this.keepAlive * 1500);
     if (idleTicks < patience) {
       wheel.armTicks(this.timer, patience - idleTicks);

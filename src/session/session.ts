@@ -430,6 +430,11 @@ export class Session implements Subscriber {
     return published < subscribed && this.context.upgradeQoS !== true ? published : subscribed;
   }
 
+  /** Whether `deliverRun` hands a run to the connection as it is. */
+  passesRuns({ qos }: Delivery): boolean {
+    return this.link !== undefined && (qos === 0 || this.context.upgradeQoS !== true);
+  }
+
   deliverRun(run: PublishRun, delivery: Delivery): void {
     const { link } = this;
     if (this.context.upgradeQoS === true && delivery.qos > 0) {
