@@ -47,6 +47,7 @@ export class AccessPolicy implements Policy {
   readonly users: UserStore;
   /** Undefined where no file is configured. */
   readonly dynamicSecurity: DynamicSecurity | undefined;
+  private readonly rightsByListener: ReadonlyMap<string, readonly AuthorizationSource[]>;
   readonly roles = new RoleBook();
   readonly denyAction: 'ignore' | 'disconnect';
   /** Present while some rule may forbid a delivery. */
@@ -110,11 +111,12 @@ export class AccessPolicy implements Policy {
       this.dynamicSecurity === undefined
         ? authorizingSources
         : [this.dynamicSecurity.authorization, ...authorizingSources];
+    this.rightsByListener = chainsOf<AuthorizationSource>(options, 'authorization', rights);
     this.authorization = new AuthorizationChain(rights, {
       noMatch,
       cacheTopicsMax,
       standingOf: (client) => this.standingOf(client),
-      byListener: chainsOf<AuthorizationSource>(options, 'authorization', rights),
+      byListener: this.rightsByListener,
     });
     this.authorizeUnsubscribe =
       this.dynamicSecurity !== undefined || authorizing.some(({ type }) => type === 'roles')
@@ -129,6 +131,14 @@ export class AccessPolicy implements Policy {
   async open(): Promise<void> {
     await this.authentication.open();
     await this.authorization.open();
+  }
+
+  /** Dynamic security, for a client of a listener where it counts: others cannot administer what decides nothing about them. */
+  dynamicSecurityFor({ listener }: Client): DynamicSecurity | undefined {
+    const { dynamicSecurity } = this;
+    const named = this.rightsByListener.get(listener);
+    if (dynamicSecurity === undefined || named === undefined) return dynamicSecurity;
+    return named.includes(dynamicSecurity.authorization) ? dynamicSecurity : undefined;
   }
 
   /** What is wrong with the files that sources read; no source is asked anything. The policy is closed afterwards. */
