@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions, Server as TlsServer } from 'node:tls';
 import { type BridgeStatus, type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { encodePacket, type Packet, PacketReader, PacketType, type ProtocolVersion } from '../../src/protocol/index.js';
 
@@ -146,13 +147,13 @@ export class FakeConnection {
     return this.reader.version;
   }
 
-  /** The next packet of the type; pings and UNSUBSCRIBE are passed over, every other packet is a fault. */
+  /** The next packet of the type; pings and UNSUBSCRIBE before it are passed over, every other packet is a fault. */
   async packet<Type extends Packet['type']>(type: Type): Promise<PacketOf<Type>> {
     for (;;) {
       const packet = await within(this.next(), () => `packet type ${type}`);
+      if (packet.type === type) return packet as PacketOf<Type>;
       if (packet.type === PacketType.Pingreq || packet.type === PacketType.Unsubscribe) continue;
       assert.equal(packet.type, type, JSON.stringify(packet));
-      return packet as PacketOf<Type>;
     }
   }
 
@@ -190,26 +191,41 @@ export class FakeConnection {
 
 /** A remote that the test plays itself. */
 export class FakeRemote {
+  /** Of TLS handshakes that failed. */
+  readonly refusals: Error[] = [];
   private readonly server: Server;
   private readonly waiting: FakeConnection[] = [];
   private wake = () => {};
 
   private constructor(server: Server) {
     this.server = server;
-    server.on('connection', (socket) => {
+    server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
       this.waiting.push(new FakeConnection(socket));
       this.wake();
     });
+    // A handshake that fails is no connection.
+    server.on('tlsClientError', (error) => this.refusals.push(error));
   }
 
-  static async listen(): Promise<FakeRemote> {
-    const server = createServer().listen(0, '127.0.0.1');
+  /** On a free port of 127.0.0.1 unless one is given; with `tls` connections are secured. */
+  static async listen(tls?: TlsOptions, port = 0): Promise<FakeRemote> {
+    const server = (tls === undefined ? createServer() : createTlsServer(tls)).listen(port, '127.0.0.1');
     await once(server, 'listening');
     return new FakeRemote(server);
   }
 
   get remotes() {
     return [{ host: '127.0.0.1', port: (this.server.address() as { port: number }).port }];
+  }
+
+  get address(): string {
+    const { host, port } = this.remotes[0]!;
+    return `${host}:${port}`;
+  }
+
+  /** Connections that have come and nobody has looked at. */
+  get come(): number {
+    return this.waiting.length;
   }
 
   /** The next connection. */
