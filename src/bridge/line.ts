@@ -94,6 +94,8 @@ export class Line implements OutgoingLane {
   private readonly listener: ListenerOptions;
   private activity = 0;
   private stopping = false;
+  /** It has been connected since it was started. */
+  private served = false;
 
   constructor(private readonly terms: LineTerms) {
     const { options, context } = terms;
@@ -282,6 +284,7 @@ export class Line implements OutgoingLane {
     const present = version === 3 ? !options.cleanSession && this.lastRemote !== undefined : connack.sessionPresent;
     const known = present && sameRemote;
     this.lastRemote = this.remote;
+    this.served = true;
     this.session = session;
     this.uplink = uplink;
     this.lastError = '';
@@ -317,7 +320,7 @@ export class Line implements OutgoingLane {
   private goOn(): void {
     const { options } = this.terms;
     if (this.stopping) return;
-    if (options.start === 'once' && this.lastRemote !== undefined) return this.become(LineState.Idle);
+    if (options.start === 'once' && this.served) return this.become(LineState.Idle);
     this.triedSinceWait++;
     const { remotes } = options;
     const next = (this.remoteIndex + 1) % remotes.length;

@@ -84,7 +84,10 @@ export class Uplink extends Connection {
     const { version, connack, clientId, options } = terms;
     this.version = version;
     this.version5 = version === 5;
-    this.packetBytesMax = connack.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    this.packetBytesMax = Math.min(
+      connack.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+      options.sentPacketBytesMax || Number.POSITIVE_INFINITY,
+    );
     this.qosMax = (connack.properties?.maximumQoS ?? 2) as QoS;
     this.retains = connack.properties?.retainAvailable !== 0;
     this.client = {
@@ -119,7 +122,7 @@ export class Uplink extends Connection {
     // Of former settings, and of rows that only send: a session that the remote kept may have them still.
     const unwanted = new Set([...given, ...options.topics.filter(isOutgoing).map(remoteFilter)]);
     for (const filter of filtersOf(options.topics.filter(isIncoming), remoteFilter).keys()) unwanted.delete(filter);
-    if (known && unwanted.size > 0)
+    if (known && options.unsubscribe && unwanted.size > 0)
       this.send({ type: PacketType.Unsubscribe, packetId: UNSUBSCRIBE_ID, topicFilters: [...unwanted] });
     if (wanted.size === 0) return;
     const subscriptions: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({

@@ -266,6 +266,12 @@ export const bridgeSettings = group({
       apply: 'reconnect',
       default: true,
     }),
+    unsubscribe: boolean({
+      sentence:
+        'Whether subscriptions that the remote may have kept, and that no row wants any more, are ended when it is connected to. Some services end the connection of a client that may not unsubscribe.',
+      apply: 'reconnect',
+      default: true,
+    }),
     start: choice({
       sentence:
         'When it connects: at once and always, when enough waits to be sent (`lazy`), or one time only (`once`).',
@@ -373,6 +379,15 @@ export const bridgeSettings = group({
       minimum: 128,
       maximum: 268_435_460,
       default: 16_777_216,
+    }),
+    sentPacketBytesMax: integer({
+      sentence:
+        'Largest packet sent to the remote; larger messages are dropped. A remote of 5.0 may allow less; 0 is as much as it allows.',
+      apply: 'reconnect',
+      unit: 'bytes',
+      minimum: 0,
+      maximum: 268_435_460,
+      default: 0,
     }),
     inflightMessagesMax: integer({
       sentence:

@@ -131,6 +131,8 @@ type PacketOf<Type extends Packet['type']> = Packet extends infer P
 
 /** One connection that a bridge has made to a `FakeRemote`. */
 export class FakeConnection {
+  /** Types of packets that nobody asked for. */
+  readonly passedOver: number[] = [];
   private readonly arrived: Packet[] = [];
   private wake = () => {};
   private readonly reader = new PacketReader('server', 1_000_000);
@@ -152,7 +154,10 @@ export class FakeConnection {
     for (;;) {
       const packet = await within(this.next(), () => `packet type ${type}`);
       if (packet.type === type) return packet as PacketOf<Type>;
-      if (packet.type === PacketType.Pingreq || packet.type === PacketType.Unsubscribe) continue;
+      if (packet.type === PacketType.Pingreq || packet.type === PacketType.Unsubscribe) {
+        this.passedOver.push(packet.type);
+        continue;
+      }
       assert.equal(packet.type, type, JSON.stringify(packet));
     }
   }
@@ -178,6 +183,11 @@ export class FakeConnection {
 
   drop(): void {
     this.socket.destroy();
+  }
+
+  /** The next packet, whatever it is. */
+  async any(): Promise<Packet> {
+    return within(this.next(), () => 'a packet');
   }
 
   private async next(): Promise<Packet> {

@@ -1,7 +1,7 @@
 /** A broker made from a mosquitto.conf with bridges, the remotes that a test plays for it, and clients of the broker. */
 import assert from 'node:assert/strict';
 import type { TlsOptions } from 'node:tls';
-import { PacketType, type ProtocolVersion } from '../../src/protocol/index.js';
+import { PacketType, type ProtocolVersion, type QoS } from '../../src/protocol/index.js';
 import { type FakeConnection, FakeRemote, reaches } from './bridge-scene.js';
 import { MosquittoScene } from './mosquitto-scene.js';
 import type { WireClient } from './wire-client.js';
@@ -79,14 +79,37 @@ export async function withBridges(
   }
 }
 
-/** The next message that a bridge has sent, in short; it is answered. */
+/** The next message that a bridge has sent, in short; exchanges are answered. */
 export async function sent(connection: FakeConnection): Promise<string> {
-  const { topicName, payload, qos, retain, packetId } = await connection.packet(PacketType.Publish);
-  if (qos === 1) connection.send({ type: PacketType.Puback, packetId: packetId!, reasonCode: 0 });
-  if (qos === 2) {
-    connection.send({ type: PacketType.Pubrec, packetId: packetId!, reasonCode: 0 });
-    await connection.packet(PacketType.Pubrel);
-    connection.send({ type: PacketType.Pubcomp, packetId: packetId!, reasonCode: 0 });
+  const answer = (type: 4 | 5 | 7, packetId: number) => connection.send({ type, packetId, reasonCode: 0 });
+  for (;;) {
+    const packet = await connection.any();
+    if (packet.type === PacketType.Pubrel) answer(PacketType.Pubcomp, packet.packetId);
+    if (([PacketType.Pubrel, PacketType.Pingreq, PacketType.Unsubscribe] as number[]).includes(packet.type)) {
+      connection.passedOver.push(packet.type);
+      continue;
+    }
+    if (packet.type !== PacketType.Publish) assert.fail(`expected a PUBLISH, got ${JSON.stringify(packet)}`);
+    const { topicName, payload, qos, retain, packetId } = packet;
+    if (qos > 0) answer(qos === 1 ? PacketType.Puback : PacketType.Pubrec, packetId!);
+    return `${topicName} ${Buffer.from(payload).toString()} ${qos}${retain ? ' retained' : ''}`;
   }
-  return `${topicName} ${Buffer.from(payload).toString()} ${qos}${retain ? ' retained' : ''}`;
+}
+
+/** Sends a message as the remote does, and sees it acknowledged. */
+export async function give(connection: FakeConnection, topicName: string, payload: string, qos: QoS, retain = false) {
+  const values = {
+    type: PacketType.Publish,
+    topicName,
+    payload: Buffer.from(payload),
+    qos,
+    retain,
+    dup: false,
+  } as const;
+  connection.send(qos === 0 ? values : { ...values, packetId: 1 });
+  if (qos === 1) await connection.packet(PacketType.Puback);
+  if (qos < 2) return;
+  await connection.packet(PacketType.Pubrec);
+  connection.send({ type: PacketType.Pubrel, packetId: 1, reasonCode: 0 });
+  await connection.packet(PacketType.Pubcomp);
 }

@@ -42,7 +42,16 @@ export class MosquittoScene {
     const filled = text
       .replace(/\bPORT(\d?)\b/g, (_, number: string) => String(this.ports[Number(number || '1') - 1]))
       .replace(/\bDIR\b/g, this.folder);
-    const file = this.file('mosquitto.conf', filled);
+    await this.run(this.file('mosquitto.conf', filled));
+  }
+
+  /** Ends the broker and starts it again, with the same file. */
+  async restart(): Promise<void> {
+    await this.broker.stop();
+    await this.run(join(this.folder, 'mosquitto.conf'));
+  }
+
+  private async run(file: string): Promise<void> {
     const { config, problems } = resolveMosquitto(mapMosquittoFile(file), file);
     assert.deepEqual(problems.map(formatProblem), []);
     const { destinations: _, file: __, ...log } = config!.log;

@@ -13,19 +13,15 @@ const integer = (name: string, becomes: string) =>
 export const bridgeDirectives: readonly DirectiveRow[] = [
   bridge.honoured('address', 'bridge', 'words', '`bridges[].remotes`'),
   bridge.honoured('addresses', 'bridge', 'words', '`bridges[].remotes`'),
-  bridge.unneeded(
+  bridge.differs(
     'bridge_attempt_unsubscribe',
     'bridge',
     'flag',
-    'subscriptions that the remote has kept and that are no more wanted are always ended, and no others',
+    '`bridges[].unsubscribe`',
+    'with `true` a remote that knows nothing of the bridge is asked to end nothing',
   ),
   text('bridge_bind_address', 'bindAddress'),
-  bridge.unneeded(
-    'bridge_max_packet_size',
-    'bridge',
-    'integer',
-    'a remote of 5.0 says itself how large packets may be, and other remotes are sent everything',
-  ),
+  integer('bridge_max_packet_size', 'sentPacketBytesMax'),
   bridge.differs(
     'bridge_max_topic_alias',
     'bridge',
@@ -67,7 +63,13 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'the time doubles from the first number up to the second, and a random part is left out; the third number has no effect',
   ),
   flag('round_robin', 'strategy'),
-  text('start_type', 'start'),
+  bridge.differs(
+    'start_type',
+    'bridge',
+    'text',
+    '`bridges[].start`',
+    '`once` tries until it has been connected; when that connection ends, it does not try again',
+  ),
   integer('threshold', 'lazy.threshold'),
   bridge.honoured('topic', 'bridge', 'words', '`bridges[].topics`', { repeats: true }),
   flag('try_private', 'tryPrivate'),
@@ -82,7 +84,13 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
   tls.honoured('bridge_psk', 'bridge', 'text', '`bridges[].tls.psk`'),
   tls.refused('bridge_require_ocsp', 'bridge', 'flag', 'a bridge does not ask for OCSP, so nothing would be required'),
   tls.honoured('bridge_tls_use_os_certs', 'bridge', 'flag', '`bridges[].tls.trustSystemStore`'),
-  tls.honoured('bridge_tls_version', 'bridge', 'text', '`bridges[].tls.versionMin`'),
+  tls.differs(
+    'bridge_tls_version',
+    'bridge',
+    'text',
+    '`bridges[].tls.versionMin`',
+    '`tlsv1.1` is raised to 1.2',
+  ),
   tls.honoured('bridge_ciphers', 'bridge', 'text', '`bridges[].tls.ciphers`'),
   tls.honoured('bridge_ciphers_tls1.3', 'bridge', 'text', '`bridges[].tls.ciphers`'),
 
