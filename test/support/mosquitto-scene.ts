@@ -1,10 +1,10 @@
 /** A broker in this process, made from the text of a mosquitto.conf, and clients for it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createLogger } from '../../src/broker/index.js';
 import { formatProblem, mapMosquittoFile, resolveMosquitto } from '../../src/config/index.js';
 import { type Broker, createBroker } from '../../src/index.js';
@@ -31,6 +31,7 @@ export class MosquittoScene {
 
   file(name: string, text: string): string {
     const path = join(this.folder, name);
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
     return path;
   }

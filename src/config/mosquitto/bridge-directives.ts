@@ -84,13 +84,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
   tls.honoured('bridge_psk', 'bridge', 'text', '`bridges[].tls.psk`'),
   tls.refused('bridge_require_ocsp', 'bridge', 'flag', 'a bridge does not ask for OCSP, so nothing would be required'),
   tls.honoured('bridge_tls_use_os_certs', 'bridge', 'flag', '`bridges[].tls.trustSystemStore`'),
-  tls.differs(
-    'bridge_tls_version',
-    'bridge',
-    'text',
-    '`bridges[].tls.versionMin`',
-    '`tlsv1.1` is raised to 1.2',
-  ),
+  tls.differs('bridge_tls_version', 'bridge', 'text', '`bridges[].tls.versionMin`', '`tlsv1.1` is raised to 1.2'),
   tls.honoured('bridge_ciphers', 'bridge', 'text', '`bridges[].tls.ciphers`'),
   tls.honoured('bridge_ciphers_tls1.3', 'bridge', 'text', '`bridges[].tls.ciphers`'),
 
