@@ -138,7 +138,8 @@ export class Uplink extends Connection {
   /** Publishes for the bridge itself: its state. */
   announce(values: NewMessage): void {
     if (this.done) return;
-    super.publish(Message.create(values, this.context.nowMs()), 0, true, false, 0, undefined);
+    const retain = this.retains && this.terms.options.outgoingRetain;
+    super.publish(Message.create(values, this.context.nowMs()), 0, retain, false, 0, undefined);
   }
 
   /** Says goodbye in order. */

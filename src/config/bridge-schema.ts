@@ -421,7 +421,8 @@ export const bridgeSettings = group({
       default: 0,
     }),
     outgoingRetain: boolean({
-      sentence: 'Whether retained messages are sent as such; if not, the stored ones are not sent at all.',
+      sentence:
+        'Whether retained messages, and the state that `notifications` announces to the remote, are sent as such; if not, stored ones are not sent at all.',
       apply: 'reconnect',
       default: true,
     }),

@@ -102,6 +102,26 @@ describe('the state of a bridge of mosquitto.conf', () => {
         assert.equal(await next(), `${topicName} 0`);
       }));
 
+  it('bridge_outgoing_retain false: neither the state nor the will asks the remote to keep anything', () =>
+    withBridges(bridge('topic a', 'bridge_outgoing_retain false'), async (scene) => {
+      const connection = await scene.remote.connection();
+      assert.equal((await connection.accept(false)).will?.retain, false);
+      assert.equal(await sent(connection), '$SYS/broker/connection/edge/state 1 0');
+    }));
+
+  it('a remote of 5.0 that keeps no messages is asked for none', () =>
+    withBridges(bridge('topic a', 'bridge_protocol_version mqttv50'), async (scene) => {
+      const connection = await scene.remote.connection();
+      await connection.packet(PacketType.Connect);
+      connection.send({
+        type: PacketType.Connack,
+        sessionPresent: false,
+        reasonCode: 0,
+        properties: { retainAvailable: 0 },
+      });
+      assert.equal(await sent(connection), '$SYS/broker/connection/edge/state 1 0');
+    }));
+
   it('notifications_local_only true: nothing at the remote', () =>
     withBridges(bridge('topic a', 'notifications_local_only true'), async (scene) => {
       const connection = await scene.remote.connection();

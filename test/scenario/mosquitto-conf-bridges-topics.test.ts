@@ -207,6 +207,18 @@ describe('topic of a mosquitto.conf', () => {
         assert.equal(await sent(connection), `${there} ours 1`);
       }));
 
+  it('several of them that match: once for each name that they give', () =>
+    withBridges(quiet('topic + out 1 a/ b/', 'topic x out 2 a/ c/', 'topic x out 0 a/ b/'), async (scene) => {
+      const connection = await scene.accepted();
+      await scene.reaches('office', 'connected');
+      await scene.publish('a/x', 'x', 2);
+      await scene.publish('a/y', 'x', 2);
+      assert.deepEqual(
+        [await sent(connection), await sent(connection), await sent(connection)],
+        ['b/x x 1', 'c/x x 2', 'b/y x 1'],
+      );
+    }));
+
   it('several of them, each with its own direction', () =>
     withBridges(quiet('topic a/# out 1 "" to/', 'topic b/# in 1 from/', 'topic c/# both 2'), async (scene) => {
       const connection = await scene.accepted();
