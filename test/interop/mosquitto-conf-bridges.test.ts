@@ -163,8 +163,10 @@ describe('one mosquitto.conf with bridges, two brokers', { skip: mosquitto === u
       for (const qos of [0, 1, 2] as const)
         for (const retain of [false, true])
           for (const name of names) {
-            await ours.publish(name, `near ${qos} ${retain}`, qos, retain);
-            await theirs.publish(name, `far ${qos} ${retain}`, qos, retain);
+            await Promise.all([
+              ours.publish(name, `near ${qos} ${retain}`, qos, retain),
+              theirs.publish(name, `far ${qos} ${retain}`, qos, retain),
+            ]);
           }
       await ours.publish('end', 'end of near', 2, false);
       await theirs.publish('over/end', 'end of far', 2, false);

@@ -70,6 +70,8 @@ describe('the login of a bridge of mosquitto.conf', () => {
       const connection = await scene.remote.connection();
       assert.equal((await connection.accept(false)).keepAlive, 5);
       await connection.packet(PacketType.Pingreq);
+      // It is never answered.
+      assert.match((await scene.reaches('office', 'waiting')).lastError, /no answer to PINGREQ/);
     }));
 
   for (const [line, cleanStart] of [

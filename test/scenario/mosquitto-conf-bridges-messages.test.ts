@@ -64,7 +64,7 @@ describe('the messages of a bridge of mosquitto.conf', () => {
             reasonCode: 0,
             ...(version === 'mqttv50' ? { properties: { maximumPacketSize: most } } : {}),
           });
-          await scene.publish('a/large', 'x'.repeat(most - 10));
+          for (const qos of [0, 1, 2] as const) await scene.publish('a/large', 'x'.repeat(most - 10), qos);
           await scene.publish('a/small', 'x'.repeat(20));
           assert.equal(await sent(connection), `a/small ${'x'.repeat(20)} 1`);
         },
