@@ -33,6 +33,43 @@ describe('the messages of a bridge of mosquitto.conf', () => {
       assert.equal(await sent(connection), 'a/live x 1');
     }));
 
+  it('bridge_protocol_version mqttv50: properties go along both ways, and the bridges gone over are counted', () =>
+    withBridges(quiet('topic a/# both 1', 'bridge_protocol_version mqttv50'), async (scene) => {
+      const connection = await scene.accepted();
+      const { subscriptions } = await connection.grant();
+      assert.deepEqual(subscriptions, [
+        { topicFilter: 'a/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 0 },
+      ]);
+      const near = await scene.client('near', 5);
+      const properties = { contentType: 'text/plain', responseTopic: 'a/answer', messageExpiryInterval: 1000 };
+      const count = (hops: string): [string, string][] => [
+        ['unit', 'K'],
+        ['dunlin-hops', hops],
+      ];
+      near.publish('a/ours', 'x', { properties: { ...properties, userProperties: [['unit', 'K']] } });
+      const ours = await connection.packet(PacketType.Publish);
+      assert.ok(ours.properties!.messageExpiryInterval! > 0);
+      assert.deepEqual(
+        { ...ours.properties, messageExpiryInterval: 1000 },
+        { ...properties, userProperties: count('1') },
+      );
+      await near.subscribe('a/#');
+      connection.send({
+        type: PacketType.Publish,
+        topicName: 'a/theirs',
+        payload: Buffer.from('x'),
+        qos: 0,
+        retain: false,
+        dup: false,
+        properties: { ...properties, userProperties: count('3') },
+      });
+      const theirs = await near.message();
+      assert.deepEqual(
+        { ...theirs.properties, messageExpiryInterval: 1000 },
+        { ...properties, userProperties: count('3') },
+      );
+    }));
+
   for (const [line, unsubscribed] of [
     ['bridge_attempt_unsubscribe true', true],
     ['bridge_attempt_unsubscribe false', false],

@@ -1,16 +1,20 @@
 /** Goal: the directives of a `connection` about where it connects to, and when, decide which remote is reached, and when. */
 import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
 import { describe, it } from 'node:test';
 import { PacketType } from '../../src/protocol/index.js';
 import { FakeRemote } from '../support/bridge-scene.js';
 import { sent, withBridges } from '../support/conf-bridge-scene.js';
 
+const hasIPv6 = Object.values(networkInterfaces()).some((addresses) =>
+  addresses?.some(({ address }) => address === '::1'),
+);
 const bridge = (...lines: string[]) => ['connection office', 'notifications false', 'topic m/# out 1', ...lines];
 
 describe('the remotes of a bridge of mosquitto.conf', () => {
   it('address: one, by name or number', async () => {
-    for (const host of ['127.0.0.1', 'localhost']) {
-      const remote = await FakeRemote.listen();
+    for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '[::1]'] : [])]) {
+      const remote = await FakeRemote.listen(undefined, 0, host.includes(':') ? '::1' : '127.0.0.1');
       try {
         const { port } = remote.remotes[0]!;
         await withBridges(bridge(`address ${host}:${port}`), async (scene) => {

@@ -217,9 +217,9 @@ export class FakeRemote {
     server.on('tlsClientError', (error) => this.refusals.push(error));
   }
 
-  /** On a free port of 127.0.0.1 unless one is given; with `tls` connections are secured. */
-  static async listen(tls?: TlsOptions, port = 0): Promise<FakeRemote> {
-    const server = (tls === undefined ? createServer() : createTlsServer(tls)).listen(port, '127.0.0.1');
+  /** On a free port unless one is given; with `tls` connections are secured. */
+  static async listen(tls?: TlsOptions, port = 0, host = '127.0.0.1'): Promise<FakeRemote> {
+    const server = (tls === undefined ? createServer() : createTlsServer(tls)).listen(port, host);
     await once(server, 'listening');
     return new FakeRemote(server);
   }
