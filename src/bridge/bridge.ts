@@ -232,7 +232,7 @@ export class Bridge {
 
   private will(): Will | undefined {
     if (!this.announcesRemotely) return undefined;
-    return { topicName: this.stateTopic, payload: Buffer.from('0'), qos: 1, retain: true };
+    return { topicName: this.stateTopic, payload: Buffer.from('0'), qos: 1, retain: this.options.outgoingRetain };
   }
 
   private sayGone(line: Line, uplink: Uplink): void {

@@ -97,6 +97,7 @@ export class Line implements OutgoingLane {
   private readonly listener: ListenerOptions;
   private activity = 0;
   private stopping = false;
+  /** It has been connected since it was started. */
 
   constructor(private readonly terms: LineTerms) {
     const { options, context } = terms;

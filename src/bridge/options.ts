@@ -51,6 +51,7 @@ export interface BridgeOptions {
   readonly cleanSession: boolean;
   readonly localCleanSession: boolean;
   readonly tryPrivate: boolean;
+  readonly unsubscribe: boolean;
   readonly start: 'automatic' | 'lazy' | 'once';
   readonly lazy: { readonly idleSeconds: number; readonly threshold: number };
   readonly reconnect: { readonly minimumSeconds: number; readonly maximumSeconds: number };
@@ -66,6 +67,8 @@ export interface BridgeOptions {
   };
   readonly durability: 'asBroker' | 'memory' | 'buffered' | 'sync' | 'faultTolerant';
   readonly packetBytesMax: number;
+  /** 0 is as large as the remote takes. */
+  readonly sentPacketBytesMax: number;
   readonly inflightMessagesMax: number;
   readonly receiveMaximum: number;
   readonly sessionExpirySeconds: number;

@@ -93,7 +93,10 @@ export class Uplink extends Connection {
     const { version, connack, clientId, options } = terms;
     this.version = version;
     this.version5 = version === 5;
-    this.packetBytesMax = connack.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    this.packetBytesMax = Math.min(
+      connack.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+      options.sentPacketBytesMax || Number.POSITIVE_INFINITY,
+    );
     this.qosMax = (connack.properties?.maximumQoS ?? 2) as QoS;
     this.retains = connack.properties?.retainAvailable !== 0;
     this.client = {
@@ -129,7 +132,7 @@ export class Uplink extends Connection {
     const unwanted = new Set([...given, ...options.topics.filter(isOutgoing).map(remoteFilter)]);
     for (const filter of filtersOf(options.topics.filter(isIncoming), remoteFilter).keys()) unwanted.delete(filter);
     let packetId = REQUEST_ID;
-    if (known)
+    if (known && options.unsubscribe)
       for (const topicFilters of this.packets([...unwanted], (filter) => filter))
         this.send({ type: PacketType.Unsubscribe, packetId: packetId--, topicFilters });
     const requests: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({
@@ -172,7 +175,8 @@ export class Uplink extends Connection {
   /** Publishes for the bridge itself: its state. */
   announce(values: NewMessage): void {
     if (this.done) return;
-    super.publish(Message.create(values, this.context.nowMs()), 0, this.retains, false, 0, undefined);
+    const retain = this.retains && this.terms.options.outgoingRetain;
+    super.publish(Message.create(values, this.context.nowMs()), 0, retain, false, 0, undefined);
   }
 
   /** Says goodbye in order. */

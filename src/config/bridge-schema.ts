@@ -266,6 +266,12 @@ export const bridgeSettings = group({
       apply: 'reconnect',
       default: true,
     }),
+    unsubscribe: boolean({
+      sentence:
+        'Whether subscriptions that the remote may have kept, and that no row wants any more, are ended when it is connected to. Some services end the connection of a client that may not unsubscribe.',
+      apply: 'reconnect',
+      default: true,
+    }),
     start: choice({
       sentence:
         'When it connects: at once and always, when enough waits to be sent (`lazy`), or one time only (`once`).',
@@ -374,6 +380,15 @@ export const bridgeSettings = group({
       maximum: 268_435_460,
       default: 16_777_216,
     }),
+    sentPacketBytesMax: integer({
+      sentence:
+        'Largest packet sent to the remote; larger messages are dropped. A remote of 5.0 may allow less; 0 is as much as it allows.',
+      apply: 'reconnect',
+      unit: 'bytes',
+      minimum: 0,
+      maximum: 268_435_460,
+      default: 0,
+    }),
     inflightMessagesMax: integer({
       sentence:
         'QoS 1 and 2 messages sent and not acknowledged; a remote of 5.0 may lower it. Mosquitto ends connections of 3.1.1 with more than 20.',
@@ -406,7 +421,8 @@ export const bridgeSettings = group({
       default: 0,
     }),
     outgoingRetain: boolean({
-      sentence: 'Whether retained messages are sent as such; if not, the stored ones are not sent at all.',
+      sentence:
+        'Whether retained messages, and the state that `notifications` announces to the remote, are sent as such; if not, stored ones are not sent at all.',
       apply: 'reconnect',
       default: true,
     }),

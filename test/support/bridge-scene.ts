@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions, Server as TlsServer } from 'node:tls';
 import { type BridgeStatus, type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { encodePacket, type Packet, PacketReader, PacketType, type ProtocolVersion } from '../../src/protocol/index.js';
 
@@ -130,6 +131,8 @@ type PacketOf<Type extends Packet['type']> = Packet extends infer P
 
 /** One connection that a bridge has made to a `FakeRemote`. */
 export class FakeConnection {
+  /** Types of packets that nobody asked for. */
+  readonly passedOver: number[] = [];
   private readonly arrived: Packet[] = [];
   private wake = () => {};
   private readonly reader = new PacketReader('server', 1_000_000);
@@ -146,13 +149,16 @@ export class FakeConnection {
     return this.reader.version;
   }
 
-  /** The next packet of the type; pings and UNSUBSCRIBE are passed over, every other packet is a fault. */
+  /** The next packet of the type; pings and UNSUBSCRIBE before it are passed over, every other packet is a fault. */
   async packet<Type extends Packet['type']>(type: Type): Promise<PacketOf<Type>> {
     for (;;) {
       const packet = await within(this.next(), () => `packet type ${type}`);
-      if (packet.type === PacketType.Pingreq || packet.type === PacketType.Unsubscribe) continue;
+      if (packet.type === type) return packet as PacketOf<Type>;
+      if (packet.type === PacketType.Pingreq || packet.type === PacketType.Unsubscribe) {
+        this.passedOver.push(packet.type);
+        continue;
+      }
       assert.equal(packet.type, type, JSON.stringify(packet));
-      return packet as PacketOf<Type>;
     }
   }
 
@@ -179,6 +185,11 @@ export class FakeConnection {
     this.socket.destroy();
   }
 
+  /** The next packet, whatever it is. */
+  async any(): Promise<Packet> {
+    return within(this.next(), () => 'a packet');
+  }
+
   private async next(): Promise<Packet> {
     while (this.arrived.length === 0)
       await new Promise<void>((resolve) => {
@@ -190,26 +201,41 @@ export class FakeConnection {
 
 /** A remote that the test plays itself. */
 export class FakeRemote {
+  /** Of TLS handshakes that failed. */
+  readonly refusals: Error[] = [];
   private readonly server: Server;
   private readonly waiting: FakeConnection[] = [];
   private wake = () => {};
 
   private constructor(server: Server) {
     this.server = server;
-    server.on('connection', (socket) => {
+    server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
       this.waiting.push(new FakeConnection(socket));
       this.wake();
     });
+    // A handshake that fails is no connection.
+    server.on('tlsClientError', (error) => this.refusals.push(error));
   }
 
-  static async listen(): Promise<FakeRemote> {
-    const server = createServer().listen(0, '127.0.0.1');
+  /** On a free port unless one is given; with `tls` connections are secured. */
+  static async listen(tls?: TlsOptions, port = 0, host = '127.0.0.1'): Promise<FakeRemote> {
+    const server = (tls === undefined ? createServer() : createTlsServer(tls)).listen(port, host);
     await once(server, 'listening');
     return new FakeRemote(server);
   }
 
   get remotes() {
     return [{ host: '127.0.0.1', port: (this.server.address() as { port: number }).port }];
+  }
+
+  get address(): string {
+    const { host, port } = this.remotes[0]!;
+    return `${host}:${port}`;
+  }
+
+  /** Connections that have come and nobody has looked at. */
+  get come(): number {
+    return this.waiting.length;
   }
 
   /** The next connection. */

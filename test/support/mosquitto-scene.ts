@@ -1,10 +1,10 @@
 /** A broker in this process, made from the text of a mosquitto.conf, and clients for it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createLogger } from '../../src/broker/index.js';
 import { formatProblem, mapMosquittoFile, resolveMosquitto } from '../../src/config/index.js';
 import { type Broker, createBroker } from '../../src/index.js';
@@ -31,6 +31,7 @@ export class MosquittoScene {
 
   file(name: string, text: string): string {
     const path = join(this.folder, name);
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
     return path;
   }
@@ -42,7 +43,16 @@ export class MosquittoScene {
     const filled = text
       .replace(/\bPORT(\d?)\b/g, (_, number: string) => String(this.ports[Number(number || '1') - 1]))
       .replace(/\bDIR\b/g, this.folder);
-    const file = this.file('mosquitto.conf', filled);
+    await this.run(this.file('mosquitto.conf', filled));
+  }
+
+  /** Ends the broker and starts it again, with the same file. */
+  async restart(): Promise<void> {
+    await this.broker.stop();
+    await this.run(join(this.folder, 'mosquitto.conf'));
+  }
+
+  private async run(file: string): Promise<void> {
     const { config, problems } = resolveMosquitto(mapMosquittoFile(file), file);
     assert.deepEqual(problems.map(formatProblem), []);
     const { destinations: _, file: __, ...log } = config!.log;

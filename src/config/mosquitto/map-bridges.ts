@@ -6,6 +6,9 @@ import type { Draft } from './draft.js';
 import type { Line, Remarks } from './remarks.js';
 import type { Block } from './sections.js';
 
+/** So often Mosquitto tries the first address while it is connected to another one. */
+const FAILBACK_SECONDS = 5;
+
 export function mapBridges(bridges: readonly Block[], global: Block, draft: Draft, remarks: Remarks): void {
   const names = new Map<string, Line>();
   bridges.forEach((block, index) => {
@@ -15,20 +18,21 @@ export function mapBridges(bridges: readonly Block[], global: Block, draft: Draf
       remarks.problem(begin, `${quoted(begin.value)} is the name of the connection on line ${before.line} already`);
     names.set(begin.value, begin);
     mapBridge(block, begin, `bridges[${index}]`, draft, remarks);
-    mapQueue(global, `bridges[${index}].queue`, draft);
+    mapQueue(global, `bridges[${index}]`, draft);
   });
 }
 
-/** What waits for a remote is bounded as what waits for clients, where the file says so. */
+/** What waits for a remote, or is on its way, is bounded as it is for clients, where the file says so. */
 function mapQueue(global: Block, path: string, draft: Draft): void {
   const limits = draft.root.limits as Record<string, unknown>;
   const set = (key: string, name: string, value: unknown) => {
     if (global.line(name) !== undefined) draft.set(`${path}.${key}`, value, global.line(name));
   };
-  set('messagesMax', 'max_queued_messages', limits.queueMessagesMax);
-  set('bytesMax', 'max_queued_bytes', limits.queueBytesMax);
-  set('qos0', 'queue_qos0_messages', limits.queueQos0);
-  draft.set(`${path}.overflow`, 'dropNewest', undefined);
+  set('queue.messagesMax', 'max_queued_messages', limits.queueMessagesMax);
+  set('queue.bytesMax', 'max_queued_bytes', limits.queueBytesMax);
+  set('queue.qos0', 'queue_qos0_messages', limits.queueQos0);
+  draft.set(`${path}.queue.overflow`, 'dropNewest', undefined);
+  set('inflightMessagesMax', 'max_inflight_messages', limits.inflightMessagesMax);
 }
 
 function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remarks: Remarks): void {
@@ -40,6 +44,9 @@ function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remark
   else draft.set(`${path}.remotes`, remotes, block.line('address') ?? block.line('addresses'));
   const roundRobin = block.flag('round_robin');
   if (roundRobin !== undefined) set('strategy', 'round_robin', roundRobin ? 'roundRobin' : 'failover');
+  // Mosquitto has no directive for it.
+  if (remotes !== undefined && remotes.length > 1 && roundRobin !== true)
+    draft.set(`${path}.failbackSeconds`, FAILBACK_SECONDS, undefined);
   const version = block.choice('bridge_protocol_version', ['mqttv50', 'mqttv311', 'mqttv31']);
   draft.set(
     `${path}.protocolVersion`,
@@ -63,6 +70,7 @@ function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remark
     block.line('local_cleansession') ?? block.line('cleansession'),
   );
   set('tryPrivate', 'try_private', block.flag('try_private'));
+  set('unsubscribe', 'bridge_attempt_unsubscribe', block.flag('bridge_attempt_unsubscribe'));
   set('start', 'start_type', block.choice('start_type', ['automatic', 'lazy', 'once']));
   set('lazy.idleSeconds', 'idle_timeout', block.integer('idle_timeout', 1, 86_400));
   set('lazy.threshold', 'threshold', block.integer('threshold', 1, 100_000_000));
@@ -71,6 +79,7 @@ function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remark
   set('notifications.localOnly', 'notifications_local_only', block.flag('notifications_local_only'));
   set('notifications.topic', 'notification_topic', block.text('notification_topic'));
   set('topicAliasMaximum', 'bridge_max_topic_alias', block.integer('bridge_max_topic_alias', 0, 65_535));
+  set('sentPacketBytesMax', 'bridge_max_packet_size', block.integer('bridge_max_packet_size', 0, 268_435_455));
   set('receiveMaximum', 'bridge_receive_maximum', block.integer('bridge_receive_maximum', 1, 65_535));
   set(
     'sessionExpirySeconds',
@@ -240,9 +249,19 @@ function mapBridgeTls(block: Block, path: string, draft: Draft, remarks: Remarks
   if (insecure !== undefined) set('verifyHostname', 'bridge_insecure', !insecure);
   const alpn = block.text('bridge_alpn');
   if (alpn !== undefined) set('alpn', 'bridge_alpn', [alpn]);
-  const version = block.choice('bridge_tls_version', ['tlsv1.3', 'tlsv1.2']);
+  const version = block.choice('bridge_tls_version', ['tlsv1.3', 'tlsv1.2', 'tlsv1.1']);
   if (version !== undefined) set('versionMin', 'bridge_tls_version', version === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2');
+  if (version === 'tlsv1.1')
+    remarks.warn(block.line('bridge_tls_version')!, 'is raised to tlsv1.2: older versions are not spoken');
   const suites = block.line('bridge_ciphers_tls1.3');
-  const ciphers = [suites, block.line('bridge_ciphers')].filter((line) => line !== undefined);
-  if (ciphers.length > 0) draft.set(`${path}.tls.ciphers`, ciphers.map(({ value }) => value).join(':'), ciphers[0]);
+  const ciphers = block.line('bridge_ciphers');
+  if (suites === undefined && ciphers === undefined) return;
+  // One list here: a version of TLS without ciphers of its own in it would not be spoken.
+  const list =
+    identity === undefined
+      ? [suites?.value ?? usualSuites, ciphers?.value ?? 'DEFAULT']
+      : [...(suites === undefined ? [] : [suites.value]), ciphers?.value ?? 'PSK'];
+  draft.set(`${path}.tls.ciphers`, list.join(':'), suites ?? ciphers);
 }
+
+const usualSuites = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256';
