@@ -211,7 +211,7 @@ export class Uplink extends Connection {
 
   private onRemotePublish(header: number, bytes: Buffer, start: number, end: number): void {
     const { context } = this;
-    const { view, metrics, router, limits } = context;
+    const { view, metrics, router } = context;
     const session = this.session!;
     view.read(header, bytes, start, end, this.version);
     const { qos, packetId } = view;
@@ -221,12 +221,8 @@ export class Uplink extends Connection {
     metrics.publishBytesReceived += payloadBytes;
     // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
     if (qos === 2 && session.hasReceived(packetId)) return this.acknowledge(0x50, packetId, ReasonCode.Success);
-    if (qos > 0 && this.version5 && session.receivedCount + this.turnPublishes >= limits.receiveMaximum)
-      throw new ProtocolFailure(
-        ReasonCode.ReceiveMaximumExceeded,
-        'MQTT-3.3.4-9',
-        `more than the Receive Maximum of ${limits.receiveMaximum} PUBLISH packets are unacknowledged`,
-      );
+    // Mosquitto 2.0 may send more than the Receive Maximum after a reconnection. An identifier is all that each costs, so it is taken:
+    // ending the connection would only bring the same again.
     const inbound = this.inboundOf(bytes);
     this.terms.figures.received(inbound.names.length > 0, payloadBytes);
     if (inbound.renamed) view.topicStart = view.topicEnd; // its name is that of the entry
@@ -242,8 +238,7 @@ export class Uplink extends Connection {
       if (verdict >= 0x80) refused = verdict;
     }
     if (qos === 0 || this.done) return;
-    if (qos === 1) this.turnPublishes++;
-    else if (refused === 0 || !this.version5) session.noteReceived(packetId);
+    if (qos === 2 && (refused === 0 || !this.version5)) session.noteReceived(packetId);
     this.acknowledge(qos === 1 ? 0x40 : 0x50, packetId, refused);
   }
 

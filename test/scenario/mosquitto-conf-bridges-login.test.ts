@@ -119,7 +119,7 @@ describe('the login of a bridge of mosquitto.conf', () => {
       });
   });
 
-  it('bridge_receive_maximum is told to the remote, which has to keep to it', () =>
+  it('bridge_receive_maximum is told to the remote; more are taken all the same', () =>
     withBridges(
       ['connection office', 'address REMOTE', 'topic m/# in 2', 'notifications false'].concat(
         'bridge_protocol_version mqttv50',
@@ -139,12 +139,12 @@ describe('the login of a bridge of mosquitto.conf', () => {
             dup: false,
             packetId,
           });
-        for (const packetId of [1, 2]) {
+        for (const packetId of [1, 2, 3, 4]) {
           publish(packetId);
-          assert.equal((await connection.packet(PacketType.Pubrec)).packetId, packetId);
+          const { packetId: answered, reasonCode } = await connection.packet(PacketType.Pubrec);
+          assert.equal(answered, packetId);
+          assert.ok(reasonCode < 0x80);
         }
-        publish(3);
-        assert.equal((await connection.packet(PacketType.Disconnect)).reasonCode, 0x93);
       },
     ));
 
