@@ -182,8 +182,7 @@ describe('one mosquitto.conf with bridges, two brokers', { skip: mosquitto === u
   for (const version of ['mqttv31', 'mqttv311', 'mqttv50'])
     it(`the same messages on both sides, ${version}`, async () => {
       const lines = ['remote_clientid edge', 'restart_timeout 1', `bridge_protocol_version ${version}`, ...rows];
-      const theirs = await seenWith([mosquitto!], lines);
-      const ours = await seenWith(dunlin, lines);
+      const [theirs, ours] = await Promise.all([seenWith([mosquitto!], lines), seenWith(dunlin, lines)]);
       assert.deepEqual(difference(ours.far, theirs.far), nothing);
       assert.deepEqual(difference(ours.near, theirs.near), nothing);
     });

@@ -28,7 +28,7 @@ async function publishedMeanwhile(scene: ConfBridgeScene, publish: () => Promise
 
 const END = 'm/end  1';
 
-describe('what waits for the remote of a bridge of mosquitto.conf', () => {
+describe('what waits for the remote of a bridge of mosquitto.conf', { concurrency: true }, () => {
   for (const [lines, kept] of [
     [[], true],
     [['local_cleansession false'], true],

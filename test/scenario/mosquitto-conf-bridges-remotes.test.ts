@@ -11,7 +11,7 @@ const hasIPv6 = Object.values(networkInterfaces()).some((addresses) =>
 );
 const bridge = (...lines: string[]) => ['connection office', 'notifications false', 'topic m/# out 1', ...lines];
 
-describe('the remotes of a bridge of mosquitto.conf', () => {
+describe('the remotes of a bridge of mosquitto.conf', { concurrency: true }, () => {
   it('address: one, by name or number', async () => {
     for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '[::1]'] : [])]) {
       const remote = await FakeRemote.listen(undefined, 0, host.includes(':') ? '::1' : '127.0.0.1');
@@ -28,38 +28,37 @@ describe('the remotes of a bridge of mosquitto.conf', () => {
     }
   });
 
-  for (const name of ['address', 'addresses'])
-    it(`${name}: the next one takes over, and the first is gone back to once it has answered CONNACK`, () =>
-      withBridges(
-        bridge(`${name} REMOTE REMOTE2 REMOTE3`, 'restart_timeout 1'),
-        async (scene) => {
-          const [first, second, third] = scene.remotes as [FakeRemote, FakeRemote, FakeRemote];
-          const { port } = first.remotes[0]!;
-          const main = await scene.accepted(first);
-          await scene.publish('m/a', 'main');
-          assert.equal(await sent(main), 'm/a main 1');
-          first.close();
-          main.drop();
-          const secondary = await scene.accepted(second);
-          await scene.publish('m/a', 'secondary');
-          assert.equal(await sent(secondary), 'm/a secondary 1');
-          const again = await FakeRemote.listen(undefined, port);
-          try {
-            const back = await again.connection();
-            await back.packet(PacketType.Connect);
-            await scene.publish('m/a', 'before CONNACK');
-            assert.equal(await sent(secondary), 'm/a before CONNACK 1');
-            back.send({ type: PacketType.Connack, sessionPresent: false, reasonCode: 0 });
-            await secondary.packet(PacketType.Disconnect);
-            await scene.publish('m/a', 'home');
-            assert.equal(await sent(back), 'm/a home 1');
-            assert.equal(third.come, 0);
-          } finally {
-            again.close();
-          }
-        },
-        { remotes: 3 },
-      ));
+  it('addresses: the next one takes over, and the first is gone back to once it has answered CONNACK', () =>
+    withBridges(
+      bridge('addresses REMOTE REMOTE2 REMOTE3', 'restart_timeout 1'),
+      async (scene) => {
+        const [first, second, third] = scene.remotes as [FakeRemote, FakeRemote, FakeRemote];
+        const { port } = first.remotes[0]!;
+        const main = await scene.accepted(first);
+        await scene.publish('m/a', 'main');
+        assert.equal(await sent(main), 'm/a main 1');
+        first.close();
+        main.drop();
+        const secondary = await scene.accepted(second);
+        await scene.publish('m/a', 'secondary');
+        assert.equal(await sent(secondary), 'm/a secondary 1');
+        const again = await FakeRemote.listen(undefined, port);
+        try {
+          const back = await again.connection();
+          await back.packet(PacketType.Connect);
+          await scene.publish('m/a', 'before CONNACK');
+          assert.equal(await sent(secondary), 'm/a before CONNACK 1');
+          back.send({ type: PacketType.Connack, sessionPresent: false, reasonCode: 0 });
+          await secondary.packet(PacketType.Disconnect);
+          await scene.publish('m/a', 'home');
+          assert.equal(await sent(back), 'm/a home 1');
+          assert.equal(third.come, 0);
+        } finally {
+          again.close();
+        }
+      },
+      { remotes: 3 },
+    ));
 
   it('addresses: those that say no are passed over', () =>
     withBridges(
@@ -74,7 +73,7 @@ describe('the remotes of a bridge of mosquitto.conf', () => {
 
   it('round_robin true: the next one after each loss, and no way back', () =>
     withBridges(
-      bridge('addresses REMOTE REMOTE2', 'round_robin true', 'restart_timeout 1'),
+      bridge('address REMOTE REMOTE2', 'round_robin true', 'restart_timeout 1'),
       async (scene) => {
         const [first, second] = scene.remotes as [FakeRemote, FakeRemote];
         (await scene.accepted(first)).drop();
@@ -90,7 +89,7 @@ describe('the remotes of a bridge of mosquitto.conf', () => {
 
   it('round_robin false: what was lost is tried again', () =>
     withBridges(
-      bridge('addresses REMOTE REMOTE2', 'round_robin false', 'restart_timeout 1'),
+      bridge('address REMOTE REMOTE2', 'round_robin false', 'restart_timeout 1'),
       async (scene) => {
         const [first, second] = scene.remotes as [FakeRemote, FakeRemote];
         (await scene.accepted(first)).drop();
@@ -101,7 +100,7 @@ describe('the remotes of a bridge of mosquitto.conf', () => {
     ));
 });
 
-describe('the start of a bridge of mosquitto.conf', () => {
+describe('the start of a bridge of mosquitto.conf', { concurrency: true }, () => {
   it('start_type automatic: at once, and again after each loss', () =>
     withBridges(bridge('address REMOTE', 'start_type automatic', 'restart_timeout 1'), async (scene) => {
       for (let count = 0; count < 3; count++) (await scene.accepted()).drop();

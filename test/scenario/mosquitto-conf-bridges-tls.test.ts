@@ -72,6 +72,13 @@ describe('TLS of the bridges of a mosquitto.conf', () => {
 
   it('bridge_tls_use_os_certs: a remote of an authority that the system trusts, and no other', async () => {
     await withTls(['bridge_tls_use_os_certs true'], (scene) => refuses(scene, /authority that is not trusted/));
+    await withBridges(
+      ['connection office', 'address REMOTE', 'notifications false', 'topic m/#', 'bridge_tls_use_os_certs false'],
+      async (scene) => {
+        await scene.accepted();
+        await scene.publish('m/a', 'in the clear');
+      },
+    );
     await withTls(['bridge_tls_use_os_certs true', 'bridge_cafile DIR/ca.crt'], async (scene) => {
       await serves(scene);
     });

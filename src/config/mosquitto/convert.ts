@@ -35,8 +35,10 @@ function commentsOf(draft: MappedMosquitto['draft']): Map<string, string[]> {
   const told = new Set<string>();
   for (const [path, line] of draft.origins) {
     const row = findDirective(line.name);
-    const key = `${line.file}:${line.line}`;
-    if (row === undefined || row.fate !== 'differs' || row.note === '' || told.has(key)) continue;
+    if (row === undefined || row.fate !== 'differs' || row.note === '') continue;
+    // What may be given many times is told at the first.
+    const key = row.repeats ? row.name : `${line.file}:${line.line}`;
+    if (told.has(key)) continue;
     told.add(key);
     add(path, `${row.name}: ${row.note}`);
   }

@@ -184,14 +184,7 @@ function wordsOf(text: string): string[] | undefined {
   return text.slice(at).trim() === '' ? words : undefined;
 }
 
-const secure = [
-  'bridge_cafile',
-  'bridge_capath',
-  'bridge_tls_use_os_certs',
-  'bridge_certfile',
-  'bridge_psk',
-  'bridge_identity',
-];
+const secure = ['bridge_cafile', 'bridge_capath', 'bridge_certfile', 'bridge_psk', 'bridge_identity'];
 
 function mapBridgeTls(block: Block, path: string, draft: Draft, remarks: Remarks): void {
   const set = (key: string, name: string, value: unknown) => draft.set(`${path}.tls.${key}`, value, block.line(name));
