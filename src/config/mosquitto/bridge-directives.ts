@@ -17,7 +17,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'bridge_attempt_unsubscribe',
     'bridge',
     'flag',
-    'subscriptions that the remote has kept and that are no more wanted are always ended, and no others',
+    'subscriptions that the remote has kept and that are no more wanted are always ended, and no others; for those of a former run that takes `persistence true`',
   ),
   text('bridge_bind_address', 'bindAddress'),
   bridge.unneeded(
