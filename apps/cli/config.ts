@@ -1,5 +1,5 @@
 /** `dunlin config`: checks configuration files, converts those of Mosquitto, prints the reference of all settings. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import {
   checkFiles,
   convertMosquitto,
@@ -68,7 +68,8 @@ function convert(args: readonly string[]): number {
     return 1;
   }
   try {
-    // It may hold passwords of bridges.
+    // It may hold passwords of bridges; a file that is written over keeps its mode otherwise.
+    if (existsSync(target)) chmodSync(target, 0o600);
     writeFileSync(target, text, { mode: 0o600 });
   } catch (error) {
     process.stderr.write(`dunlin: ${target} cannot be written: ${(error as Error).message}\n`);

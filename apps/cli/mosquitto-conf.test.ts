@@ -123,7 +123,9 @@ describe('dunlin -c mosquitto.conf', { timeout: 120_000 }, () => {
     const again = await run('config', 'convert', conf, '-o', target);
     assert.equal(again.code, 1);
     assert.match(again.stderr, /is there already; --force/);
+    chmodSync(target, 0o644);
     assert.equal((await run('config', 'convert', '--force', conf, '-o', target)).code, 0);
+    assert.equal(statSync(target).mode & 0o777, 0o600);
     assert.equal((await run('config', 'check', target)).code, 0);
     assert.equal((await run('config', 'convert')).code, 2);
     assert.equal((await run('config', 'convert', conf, '--what')).code, 2);

@@ -318,7 +318,10 @@ function catchSignals(
     logger.information('broker.tree', 'Subscriptions and retained messages follow.');
     const tell = (kind: string, line: string) =>
       logger.information(`broker.tree-${kind}`, `${kind} ${JSON.stringify(line)}`);
-    void broker.dumpTree(tell).then(() => logger.information('broker.tree-end', 'That was all.'));
+    broker.dumpTree(tell).then(
+      () => logger.information('broker.tree-end', 'That was all.'),
+      (error: unknown) => logger.error('broker.tree-failed', `The rest cannot be read: ${(error as Error).message}`),
+    );
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);

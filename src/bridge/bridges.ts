@@ -1,8 +1,9 @@
 /**
  * All bridges of a broker: started with it, added, changed and removed while it runs, their figures under `$SYS/broker/bridge/`.
  *
- * Storage keeps under 'h' and the client identifier of a session which bridge has it and which remote served it last. So what a bridge
- * that is no more has left behind is found, and a session is not resumed with another remote than its own.
+ * Storage keeps under 'h' and the client identifier of a session which bridge has it, which remote served it last and what was subscribed
+ * to there. So what a bridge that is no more has left behind is found, a session is not resumed with another remote than its own, and
+ * rows that were taken out while the broker did not run are ended at the remote.
  */
 import { Fault, type Logger, WheelTimer } from '../base/index.js';
 import type { ConnectionContext } from '../connection/index.js';
@@ -17,6 +18,8 @@ const MEASURE_MS = 5000;
 interface Kept {
   readonly bridge: string;
   readonly remote: string;
+  /** What the remote may have subscriptions to. */
+  readonly filters?: readonly string[];
 }
 
 export class Bridges {
@@ -36,7 +39,9 @@ export class Bridges {
   }
 
   /** Call it when storage is open and before any client connects. */
-  start(all: readonly BridgeOptions[]): void {
+  start(configured: readonly BridgeOptions[]): void {
+    const names = new Set(configured.map(({ name }) => name));
+    const all = [...configured, ...this.options.filter(({ name }) => !names.has(name))];
     this.running = true;
     this.load();
     const ids = new Set(all.flatMap((options) => clientIdsOf(options).map(({ local }) => local)));
@@ -188,23 +193,25 @@ export class Bridges {
     }
   }
 
-  private begin(options: BridgeOptions, given: readonly string[]): void {
+  private begin(options: BridgeOptions, formerly: readonly string[]): void {
+    const given = clientIdsOf(options).flatMap(({ local }) => this.kept.get(local)?.filters ?? []);
     const bridge: Bridge = new Bridge(options, {
       context: this.context,
       log: this.log,
-      given,
+      given: [...new Set([...formerly, ...given])],
       lastRemoteOf: (id) => this.kept.get(id)?.remote || undefined,
-      noteRemote: (id, remote) => this.keep(id, { bridge: options.name, remote }),
+      noteRemote: (id, remote) => this.keep(id, { bridge: options.name, remote, filters: bridge.remoteFilters }),
       changed: () => this.changed(() => bridge.status()),
     });
     this.bridges.set(options.name, bridge);
+    if (!this.running) return; // `start` begins it
     for (const { local } of clientIdsOf(options)) {
       this.context.sessions.reserved.add(local);
       if (this.kept.has(local)) continue;
       this.endStranger(local);
       this.keep(local, { bridge: options.name, remote: '' });
     }
-    if (this.running) bridge.start();
+    bridge.start();
   }
 
   private differs(options: BridgeOptions): boolean {
@@ -251,10 +258,10 @@ export class Bridges {
   }
 
   private keep(id: string, kept: Kept): void {
-    const former = this.kept.get(id);
-    if (former?.remote === kept.remote && former.bridge === kept.bridge) return;
+    const text = JSON.stringify(kept);
+    if (JSON.stringify(this.kept.get(id)) === text) return;
     this.kept.set(id, kept);
-    this.context.storage?.put(keyOf(id), Buffer.from(JSON.stringify(kept)));
+    this.context.storage?.put(keyOf(id), Buffer.from(text));
   }
 }
 

@@ -42,6 +42,10 @@ export class GreetedStream implements ByteStream, ByteSink {
     return this.stream.wireBytesReceived;
   }
 
+  get preparing(): boolean {
+    return this.stream.preparing;
+  }
+
   get security(): StreamSecurity | undefined {
     return this.stream.security;
   }

@@ -742,7 +742,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.state = ConnectionState.Closed;
     this.context.wheel.disarm(this.timer);
     // A peer that does not read gets no goodbye: what was under way before it would hold the connection open.
-    const stuck = this.outbound.busy;
+    const stuck = this.outbound.busy && this.stream.preparing !== true;
     if (this.context.storage !== undefined) this.gateAnswers();
     this.flush();
     if (stuck) this.stream.destroy();

@@ -354,7 +354,15 @@ function renameAfterUser(connection: Connection): boolean {
     connection.refuse(ReasonCode.NotAuthorized, 'this listener asks for a user name');
     return false;
   }
-  if (connection.context.sessions.reserved.has(username)) {
+  const { limits, sessions } = connection.context;
+  if (Buffer.byteLength(username) > limits.clientIdBytesMax) {
+    connection.refuse(
+      ReasonCode.ClientIdentifierNotValid,
+      `the user name is longer than ${limits.clientIdBytesMax} bytes, the most that a client identifier may have`,
+    );
+    return false;
+  }
+  if (sessions.reserved.has(username)) {
     connection.refuse(ReasonCode.ClientIdentifierNotValid, 'the user name is the client identifier of a bridge');
     return false;
   }

@@ -14,6 +14,9 @@ export interface ByteStream {
   /** The Cookie header of the WebSocket upgrade; absent where there was none. */
   readonly cookieHeader?: string | undefined;
 
+  /** The write under way has not been offered to the peer yet: that it takes long says nothing about the peer. */
+  readonly preparing?: boolean;
+
   /** Compresses what comes in from now on, and what goes out after so many bytes; absent where nobody may ask for it. */
   compress?(plainBytes: number, early?: Uint8Array): void;
 

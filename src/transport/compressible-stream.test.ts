@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { it } from 'node:test';
+import { deflateRawSync } from 'node:zlib';
 import { byteStreamContract, until } from './byte-stream.contract.js';
-import type { ByteSink } from './byte-stream.js';
+import type { ByteSink, ByteStream } from './byte-stream.js';
 import { CompressibleStream } from './compressible-stream.js';
 import { NodeStream } from './node-stream.js';
 
@@ -104,4 +105,37 @@ it('ends with an error when what comes is not compressed', async () => {
   await until(() => atA.closed.length > 0);
   assert.match(atA.closed[0]!.message, /compressed stream is damaged/);
   await close();
+});
+
+it('ends with an error when the compressed stream is complete and the connection is not', async () => {
+  const { a, atA, remote, close } = await compressedPair();
+  a.compress(0);
+  remote.write(Buffer.concat([deflateRawSync('the last words'), Buffer.from('and more')]));
+  await until(() => atA.closed.length > 0);
+  assert.match(atA.closed[0]!.message, /it ends before the connection does/);
+  await close();
+});
+
+it('ends the stream below though that does not get rid of the last write', async () => {
+  let end = (): void => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const stuck: ByteStream = {
+    peer: { address: '', port: 0, localAddress: '', localPort: 0 },
+    start() {},
+    write: () => false,
+    writeMany: () => false,
+    pause() {},
+    resume() {},
+    end,
+    destroy() {},
+  };
+  const stream = new CompressibleStream(stuck);
+  stream.start(new Recorder());
+  stream.compress(0);
+  stream.write(Buffer.from('goodbye'));
+  assert.equal(stream.preparing, true);
+  stream.end();
+  await ended;
 });

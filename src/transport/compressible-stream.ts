@@ -22,7 +22,10 @@ export class CompressibleStream implements ByteStream, ByteSink {
   /** Compressed bytes of the write under way. */
   private made: Uint8Array[] = [];
   private working = false;
+  /** The stream below has the write under way. */
+  private handedOn = false;
   private ending = false;
+  private damaged = false;
   private paused = false;
   private closedBelow = false;
   private closedBy: Error | undefined;
@@ -42,6 +45,10 @@ export class CompressibleStream implements ByteStream, ByteSink {
     return this.stream.cookieHeader;
   }
 
+  get preparing(): boolean {
+    return this.working && !this.handedOn;
+  }
+
   /**
    * Compresses from now on: all that comes in, `early` first (which came already), and what goes out after the next `plainBytes`.
    */
@@ -56,6 +63,8 @@ export class CompressibleStream implements ByteStream, ByteSink {
       if (!this.closed) this.sink?.onBytes(chunk, 0, chunk.length);
     });
     inflate.on('error', (error) => this.fail(error));
+    // A stream that says it is complete would swallow all that follows.
+    inflate.on('end', () => this.fail(new Error('it ends before the connection does')));
     inflate.on('drain', () => {
       if (!this.paused) this.stream.resume();
     });
@@ -96,7 +105,7 @@ export class CompressibleStream implements ByteStream, ByteSink {
 
   end(): void {
     this.ending = true;
-    if (!this.working) this.stream.end();
+    if (!this.preparing) this.stream.end();
   }
 
   destroy(): void {
@@ -108,6 +117,7 @@ export class CompressibleStream implements ByteStream, ByteSink {
   onBytes(bytes: Buffer, start: number, end: number): void {
     const { inflate } = this;
     this.wireBytesReceived += end - start;
+    if (this.ending) return;
     if (inflate === undefined) return this.sink?.onBytes(bytes, start, end);
     // The bytes below are good only during the call.
     if (!inflate.write(Buffer.from(bytes.subarray(start, end)))) this.stream.pause();
@@ -122,7 +132,7 @@ export class CompressibleStream implements ByteStream, ByteSink {
     this.closedBelow = true;
     this.closedBy ??= error;
     const { inflate } = this;
-    if (inflate === undefined || inflate.destroyed || this.paused) return this.close();
+    if (inflate === undefined || inflate.destroyed || this.damaged || this.paused) return this.close();
     // What came before the end counts.
     inflate.flush(() => setImmediate(() => this.close()));
   }
@@ -157,16 +167,20 @@ export class CompressibleStream implements ByteStream, ByteSink {
     const { made } = this;
     this.made = [];
     for (const chunk of made) this.wireBytesSent += chunk.length;
+    this.handedOn = true;
     if (this.stream.writeMany(made)) this.written();
+    else if (this.ending) this.stream.end(); // which does not wait for ever
   }
 
   private written(): void {
     this.working = false;
+    this.handedOn = false;
     if (this.ending) this.stream.end();
     else this.sink?.onWritten();
   }
 
   private fail(error: Error): void {
+    this.damaged = true;
     this.closedBy ??= new Error(`the compressed stream is damaged: ${error.message}`);
     if (this.closedBelow) this.close();
     else this.stream.destroy();

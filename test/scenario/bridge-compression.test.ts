@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { at, Brokers, reaches, statusOf, Watch } from '../support/bridge-scene.js';
+import { at, Brokers, reaches, statusOf, Watch, within } from '../support/bridge-scene.js';
 
 describe('compression of a bridge', () => {
   let brokers: Brokers;
@@ -56,6 +56,21 @@ describe('compression of a bridge', () => {
     const payload = randomBytes(400_000).toString('base64');
     for (let count = 0; count < 8; count++) local.publish('out/large', `${count}${payload}`, { qos: 1 });
     for (let count = 0; count < 8; count++) assert.equal((await there.next()).payload, `${count}${payload}`);
+  });
+
+  it('sends what was published just before its end', async () => {
+    const { remote, local } = await pair(true, true);
+    const there = new Watch(remote, 'out/#');
+    const payload = randomBytes(600_000).toString('base64');
+    const goodbye = new Promise<number | undefined>((resolve) => {
+      remote.on('clientDisconnected', ({ reasonCode }) => resolve(reasonCode));
+    });
+    local.publish('out/large', payload);
+    // The turn ends, and with it the write begins.
+    await new Promise((resolve) => setImmediate(resolve));
+    local.removeBridge('b');
+    assert.equal((await there.next()).payload, payload);
+    assert.equal(await within(goodbye, () => 'the end'), 0);
   });
 
   for (const [allowed, asked] of [

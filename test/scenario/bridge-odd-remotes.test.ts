@@ -242,8 +242,10 @@ describe('a bridge', () => {
       listeners: [{ name: 'test', port: 0, usernameAsClientId: true }],
       bridges: [{ name: 'b', remotes: [{ host: '127.0.0.1', port: await freePort() }] }],
     });
-    const client = clientOf(local, 'innocent', { username: 'local.b' });
-    await assert.rejects(client.connect(), (error: ClientError) => error.code === 'CLIENT_CONNECT_REFUSED');
+    for (const username of ['local.b', 'x'.repeat(1000)]) {
+      const client = clientOf(local, 'innocent', { username });
+      await assert.rejects(client.connect(), (error: ClientError) => error.code === 'CLIENT_CONNECT_REFUSED');
+    }
   });
 
   it('changes places with another whose session it gets', async () => {

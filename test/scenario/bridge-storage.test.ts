@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { at, type BridgeInput, Brokers, freePort, reaches, statusOf, Watch } from '../support/bridge-scene.js';
+import { createBroker } from '../../src/index.js';
+import { at, type BridgeInput, Brokers, freePort, reaches, statusOf, Watch, within } from '../support/bridge-scene.js';
 
 describe('a bridge with storage', () => {
   let brokers: Brokers;
@@ -44,6 +45,39 @@ describe('a bridge with storage', () => {
       Array.from({ length: 300 }, (_, count) => count),
     );
     await reaches(second, 'b', 'connected');
+  });
+
+  it('ends at the remote what rows asked for that are gone after a restart', async () => {
+    const remote = await brokers.start();
+    const rows = (...topics: string[]) => ({
+      remotes: at(remote),
+      topics: topics.map((topic) => ({ topic, direction: 'in' as const, qos: 1 })),
+    });
+    const first = await start([bridge(1, rows('stays', 'goes'))]);
+    await reaches(first, 'b', 'connected');
+    const here = new Watch(first, 'stays', 'goes');
+    remote.publish('goes', 'x', { qos: 1, retain: true });
+    await here.topic('goes');
+    await first.stop();
+    const unsubscribed = new Promise<string>((resolve) => {
+      remote.on('unsubscribed', ({ topicFilter }) => resolve(topicFilter));
+    });
+    await start([bridge(1, rows('stays'))]);
+    assert.equal(await within(unsubscribed, () => 'UNSUBSCRIBE'), 'goes');
+  });
+
+  it('begins with the broker when it was added before', async () => {
+    const remote = await brokers.start();
+    const local = createBroker({
+      config: { listeners: [], sys: { intervalSeconds: 0 }, storage: { mode: 'buffered', path: folder } },
+    });
+    local.addBridge(bridge(1, { remotes: at(remote) }));
+    await local.start();
+    try {
+      await reaches(local, 'b', 'connected');
+    } finally {
+      await local.stop();
+    }
   });
 
   it('keeps nothing that its own durability leaves in memory', async () => {

@@ -18,7 +18,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'bridge',
     'flag',
     '`bridges[].unsubscribe`',
-    'with `true` a remote that knows nothing of the bridge is asked to end nothing',
+    'with `true` subscriptions that the remote has kept and that are no more wanted are ended, and no others; for those of a former run that takes `persistence true`',
   ),
   text('bridge_bind_address', 'bindAddress'),
   integer('bridge_max_packet_size', 'sentPacketBytesMax'),
