@@ -14,6 +14,7 @@ import {
   reaches,
   statusOf,
   Watch,
+  within,
 } from '../support/bridge-scene.js';
 
 const out = (qos: number) => [{ topic: 'm/#', direction: 'out' as const, qos }];
@@ -313,6 +314,27 @@ describe('a bridge', () => {
     } finally {
       await broker.stop();
     }
+  });
+
+  it('does not take its own pause for silence of the remote', async () => {
+    const remote = await fakeRemote();
+    const local = await brokers.start({
+      bridges: [{ name: 'b', remotes: remote.remotes, keepAliveSeconds: 1, ...quiet }],
+    });
+    const connection = await remote.connection();
+    await answer(connection, {});
+    await reaches(local, 'b', 'connected');
+    const { bridging } = local as unknown as { bridging: { bridges: Map<string, { uplinks: { hold(): void }[] }> } };
+    bridging.bridges.get('b')!.uplinks[0]!.hold();
+    let pings = 0;
+    const enough = new Promise<void>((resolve, reject) => {
+      connection.socket.on('data', (bytes) => {
+        pings += bytes.filter((byte) => byte === 0xc0).length;
+        if (pings >= 6) resolve();
+      });
+      connection.socket.on('close', () => reject(new Error(`the connection ended after ${pings} pings`)));
+    });
+    await within(enough, () => 'pings');
   });
 
   it('connects once only after it has connected', async () => {
