@@ -101,6 +101,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   readonly outbound: Outbound;
   /** The limits when the connection began, of which the client was told some. */
   readonly granted: Limits;
+  /** Highest QoS that the client may publish with. */
+  readonly maximumQoS: QoS;
   private readonly timer: WheelTimer;
   private lastReceivedTick: number;
   private readonly cutter: PacketCutter;
@@ -130,6 +132,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   ) {
     this.outbound = new Outbound(context.outboundTotals);
     this.granted = context.granted;
+    this.maximumQoS = Math.min(context.protocol.maximumQoS, listener.maximumQoS ?? 2) as QoS;
     this.cutter = new PacketCutter(this, this.granted.packetBytesMax);
     this.timer = new WheelTimer(() => this.onTimer());
     this.lastReceivedTick = context.wheel.tick;
@@ -137,11 +140,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   get peer(): PeerAddress {
     return this.stream.peer;
-  }
-
-  /** Highest QoS that the client may publish with. */
-  get maximumQoS(): QoS {
-    return Math.min(this.context.protocol.maximumQoS, this.listener.maximumQoS ?? 2) as QoS;
   }
 
   /** Whether the other side may have this connection compressed. */
