@@ -1,9 +1,10 @@
 // `npm test`: installs, builds, runs every compiled *.test.js with node:test, and says which tests were left out for want
-// of a program. Arguments select files by a part of their path: `npm test -- topic-tree`.
+// of a program, and last what failed. Arguments select files by a part of their path: `npm test -- topic-tree`.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build, root } from './build.mjs';
 
 build();
@@ -20,12 +21,17 @@ if (files.length === 0) {
 }
 
 const notes = mkdtempSync(join(tmpdir(), 'dunlin-test-'));
+const failures = join(notes, 'failures');
 const child = spawn(
   process.execPath,
   [
     '--enable-source-maps',
     '--test',
     '--test-concurrency=2',
+    `--test-reporter=${process.stdout.isTTY ? 'spec' : 'tap'}`,
+    '--test-reporter-destination=stdout',
+    `--test-reporter=${pathToFileURL(join(root, 'tools/failures-reporter.mjs'))}`,
+    `--test-reporter-destination=${failures}`,
     ...process.argv.slice(2).filter((a) => a.startsWith('--')),
     ...files,
   ],
@@ -37,11 +43,16 @@ const child = spawn(
 );
 child.on('exit', (code, signal) => {
   let left = [];
+  let failed = '';
+  try {
+    failed = readFileSync(failures, 'utf8');
+  } catch {}
   try {
     left = [...new Set(readFileSync(join(notes, 'left-out'), 'utf8').trim().split('\n'))];
   } catch {}
   rmSync(notes, { recursive: true, force: true });
   if (left.length > 0) console.log(`left out for want of a program:\n${left.map((line) => `  ${line}`).join('\n')}`);
+  console.log(failed.trimEnd());
   if (left.length > 0 && process.env.DUNLIN_LEAVE_NOTHING_OUT) {
     console.error('tests were left out, which this run forbids');
     process.exit(1);
