@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,7 +47,15 @@ function run(...args: string[]): Promise<{ code: number; stdout: string; stderr:
 
 /** Starts the broker and reads what it writes to standard error. */
 async function start(...args: string[]) {
-  const child = spawn(process.execPath, [command, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  return startWith({}, ...args);
+}
+
+async function startWith(env: Readonly<Record<string, string>>, ...args: string[]) {
+  const child = spawn(process.execPath, [command, ...args], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   running.add(child);
   child.once('exit', () => running.delete(child));
   let text = '';
@@ -145,6 +163,50 @@ describe('dunlin -c mosquitto.conf', { timeout: 120_000 }, () => {
     await broker.stop();
     assert.equal(existsSync(pidFile), false);
     assert.match(broker.text(), /: dunlin version \S+ terminating$/m);
+  });
+
+  it('log_dest syslog, log_facility: the log of the system hears of clients under that facility', async () => {
+    const port = await freePort();
+    const programs = join(folder, 'programs');
+    const heard = join(folder, 'heard');
+    mkdirSync(programs);
+    writeFileSync(join(programs, 'logger'), `#!/bin/sh\nexec cat >> ${heard}\n`, { mode: 0o755 });
+    const conf = file(
+      'syslog.conf',
+      `user root\nlog_dest syslog\nlog_facility 5\nlistener ${port} 127.0.0.1\nallow_anonymous true\n`,
+    );
+    const broker = await startWith({ PATH: `${programs}:${process.env.PATH}` }, '-c', conf);
+    await untilText(heard, /listen socket on port/);
+    await leave(await client(port, 'one'));
+    // local5, information: 21 * 8 + 6 (RFC 5424, 6.2.1).
+    await untilText(heard, /^<174>\d{10}: New client connected from \S+ as one \(p5, c1, k0\)\.$/m);
+    await broker.stop();
+  });
+
+  it('persistence_file names the place: another one begins anew, the same one knows', async () => {
+    const port = await freePort();
+    const conf = (name: string): string =>
+      file(
+        `${name}.conf`,
+        `user root\npersistence true\npersistence_location ${folder}\npersistence_file ${name}\nlistener ${port} 127.0.0.1\nallow_anonymous true\n`,
+      );
+    const retainedOf = async (name: string): Promise<string> => {
+      const broker = await start('-c', conf(name));
+      await broker.saw(/listen socket on port/);
+      const one = await client(port, 'one');
+      await one.subscribe('kept', { qos: 1 });
+      const two = await client(port, 'two');
+      await two.deliver('kept', name, { qos: 1, retain: true });
+      const { payload, retain } = await one.message();
+      await leave(one);
+      await leave(two);
+      await broker.stop();
+      return retain ? String(payload) : '';
+    };
+    assert.equal(await retainedOf('a.db'), '');
+    assert.equal(await retainedOf('b.db'), '');
+    assert.equal(await retainedOf('a.db'), 'a.db');
+    assert.ok(existsSync(join(folder, 'b.db.dunlin')));
   });
 
   it('refuses a pid file that cannot be written', async () => {

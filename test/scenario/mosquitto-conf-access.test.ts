@@ -11,6 +11,7 @@ async function withFiles(text: string, test: (scene: MosquittoScene) => Promise<
     scene.file('passwd', `ada:${await hashPassword('one', 'sha512-pbkdf2', 10)}\n`);
     scene.file('passwd2', `bob:${await hashPassword('two', 'sha512-pbkdf2', 10)}\n`);
     scene.file('acl', 'topic read open/#\nuser ada\ntopic ada/#\npattern write from/%c\n');
+    scene.file('patterns', 'pattern readwrite of/%u/#\n');
     await scene.start(text);
     await test(scene);
   } finally {
@@ -135,6 +136,17 @@ describe('what clients may do by a mosquitto.conf', () => {
         assert.equal(await rights(scene, 2, undefined, 'ada/a'), 'rw');
       },
     ));
+
+  for (const set of [true, false])
+    it(`auth_plugin_deny_special_chars ${set}: no pattern of an access list is for a name with + or #`, () =>
+      withFiles(
+        `${open}auth_plugin /x/mosquitto_acl_file.so\nauth_opt_acl_file DIR/patterns\nauth_plugin_deny_special_chars ${set}\nlistener PORT 127.0.0.1\n`,
+        async (scene) => {
+          assert.equal(await rights(scene, 1, 'bob', 'of/bob/x'), 'rw');
+          assert.equal(await rights(scene, 1, '+', 'of/bob/x'), '--');
+          assert.equal(await rights(scene, 1, '#', 'of/bob/x'), '--');
+        },
+      ));
 
   it('auth_opt_ and global_plugin are other words', () =>
     withFiles(
