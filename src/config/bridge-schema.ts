@@ -6,6 +6,8 @@ import { isHost } from './address.js';
 import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 
 const most = Number.MAX_SAFE_INTEGER;
+/** Identifiers of messages go round twice as many; those above are left for SUBSCRIBE. */
+export const BRIDGE_INFLIGHT_MAX = 32_000;
 const bytesOf = (value: string) => Buffer.byteLength(value);
 const printable = (value: string) => !/[\u0000-\u001f\u007f]/.test(value);
 const isPath = (value: string) => value !== '' && bytesOf(value) <= 4096 && printable(value);
@@ -394,7 +396,7 @@ export const bridgeSettings = group({
         'QoS 1 and 2 messages sent and not acknowledged; a remote of 5.0 may lower it. Mosquitto ends connections of 3.1.1 with more than 20.',
       apply: 'reconnect',
       minimum: 1,
-      maximum: 65535,
+      maximum: BRIDGE_INFLIGHT_MAX,
       defaultText: '1000 with 5.0, else 20',
       computed: ({ protocolVersion }) => (protocolVersion === undefined || protocolVersion === '5.0' ? 1000 : 20),
     }),

@@ -77,7 +77,7 @@ export const generalDirectives: readonly DirectiveRow[] = [
     'global',
     'integer',
     '`limits.inflightMessagesMax`, `limits.receiveMaximum` and `bridges[].inflightMessagesMax`',
-    '0 is 65535, which is all that the protocol has',
+    '0 is 65535, which is all that the protocol has; a bridge takes at most 32000',
   ),
   honoured('max_keepalive', 'global', 'integer', '`limits.keepAliveSecondsMax` and `protocol.refuseLongKeepAlive`'),
   honoured('max_packet_size', 'global', 'integer', '`limits.packetBytesMax`'),

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { quoted } from '../../base/index.js';
 import { isHost } from '../address.js';
+import { BRIDGE_INFLIGHT_MAX } from '../bridge-schema.js';
 import type { Draft } from './draft.js';
 import type { Line, Remarks } from './remarks.js';
 import type { Block } from './sections.js';
@@ -32,7 +33,11 @@ function mapQueue(global: Block, path: string, draft: Draft): void {
   set('queue.bytesMax', 'max_queued_bytes', limits.queueBytesMax);
   set('queue.qos0', 'queue_qos0_messages', limits.queueQos0);
   draft.set(`${path}.queue.overflow`, 'dropNewest', undefined);
-  set('inflightMessagesMax', 'max_inflight_messages', limits.inflightMessagesMax);
+  set(
+    'inflightMessagesMax',
+    'max_inflight_messages',
+    Math.min(Number(limits.inflightMessagesMax), BRIDGE_INFLIGHT_MAX),
+  );
 }
 
 function mapBridge(block: Block, begin: Line, path: string, draft: Draft, remarks: Remarks): void {

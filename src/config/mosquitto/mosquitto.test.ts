@@ -403,7 +403,7 @@ describe('bridges', () => {
     assert.equal(cleanSession, false);
     assert.deepEqual(reconnect, { minimumSeconds: 5, maximumSeconds: 30 });
     assert.equal(clientId, `${hostname()}.c`);
-    assert.equal(inflightMessagesMax, 65_535);
+    assert.equal(inflightMessagesMax, 32_000);
     assert.deepEqual(queue, { messagesMax: 50, overflow: 'dropNewest' });
     assert.deepEqual(tls, { enabled: true, psk: { identity: 'i', key: '00ff' } });
   });
