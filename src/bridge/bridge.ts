@@ -92,6 +92,9 @@ export interface BridgeTerms {
   readonly changed: () => void;
 }
 
+const stateTopicOf = ({ notifications, clientId }: BridgeOptions): string =>
+  notifications.topic === '' ? `$SYS/broker/connection/${clientId}/state` : notifications.topic;
+
 export class Bridge {
   readonly figures = new Figures();
   private readonly lines: Line[];
@@ -104,9 +107,9 @@ export class Bridge {
     readonly options: BridgeOptions,
     private readonly terms: BridgeTerms,
   ) {
-    const { topics, notifications, clientId } = options;
+    const { topics } = options;
     this.sinceMs = terms.context.nowMs();
-    this.stateTopic = notifications.topic === '' ? `$SYS/broker/connection/${clientId}/state` : notifications.topic;
+    this.stateTopic = stateTopicOf(options);
     const context = ownContext(terms.context, options);
     const ids = clientIdsOf(options);
     const incoming = topics.filter(isIncoming);
@@ -205,10 +208,11 @@ export class Bridge {
     };
   }
 
-  /** Takes its state off this broker. */
-  forget(): void {
-    const { notifications } = this.options;
-    if (notifications.enabled) this.publishState('');
+  /** Takes its state off this broker, unless the bridge goes on as `next`, which shows its own in the same place. */
+  forget(next?: BridgeOptions): void {
+    if (!this.options.notifications.enabled) return;
+    const stays = next?.notifications.enabled === true && stateTopicOf(next) === this.stateTopic;
+    if (!stays) this.publishState('');
   }
 
   private onConnected(line: Line, uplink: Uplink, known: boolean): void {

@@ -127,6 +127,7 @@ export class Bridges {
   /** Ends a bridge that is there again in a moment, and the sessions that it does not have then. */
   private end(former: Bridge, next: BridgeOptions): void {
     former.stop('the settings of the bridge have changed');
+    former.forget(next);
     this.bridges.delete(former.options.name);
     const ids = new Set(clientIdsOf(next).map(({ local }) => local));
     for (const { local } of clientIdsOf(former.options)) if (!ids.has(local)) this.endSession(local);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -7,6 +7,11 @@ import { fileOutput, syslogOutput } from './log-outputs.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dunlin-log-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
+
+async function there(path: string): Promise<void> {
+  for (const deadline = Date.now() + 30_000; !existsSync(path); await new Promise((resolve) => setTimeout(resolve, 10)))
+    if (Date.now() > deadline) assert.fail(`waited 30 s for ${path}`);
+}
 
 describe('outputs of the log', () => {
   it('the log of the system gets lines with facility and level through a program', async () => {
@@ -18,13 +23,26 @@ describe('outputs of the log', () => {
     output.write('one\n', 'error');
     output.write('two\n', 'information');
     output.close?.();
-    for (
-      const deadline = Date.now() + 30_000;
-      !existsSync(seen);
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    )
-      if (Date.now() > deadline) assert.fail('the program wrote nothing in 30 s');
+    await there(seen);
     assert.equal(readFileSync(seen, 'utf8'), '--prio-prefix -t dunlin\n<155>one\n<158>two\n');
+  });
+
+  it('lines do not pile up before a program that reads none', async () => {
+    const program = join(folder, 'slow-logger');
+    const [seen, go] = [join(folder, 'slow-seen'), join(folder, 'go')];
+    writeFileSync(
+      program,
+      `#!/bin/sh\nwhile [ ! -e ${go} ]; do sleep 0.05; done\ncat > ${seen}.new\nmv ${seen}.new ${seen}\n`,
+    );
+    chmodSync(program, 0o755);
+    const output = syslogOutput('user', program);
+    const line = `${'x'.repeat(1023)}\n`;
+    for (let count = 0; count < 8192; count++) output.write(line, 'debug');
+    writeFileSync(go, '');
+    output.close?.();
+    await there(seen);
+    const { size } = statSync(seen);
+    assert.ok(size > 512 * 1024 && size < 2 * 1024 * 1024, `${size} bytes`);
   });
 
   it('a program that is not there stops nothing', async () => {

@@ -68,6 +68,9 @@ const facilities: Readonly<Record<SyslogFacility, number>> = {
   local7: 23,
 };
 
+/** So much may wait for the program that writes to the log of the system; what would be more is lost. */
+const WAITING_BYTES_MAX = 1_048_576;
+
 /** Through `logger`, which knows where the system keeps its log; `program` is another one, for tests. */
 export function syslogOutput(facility: SyslogFacility, program = 'logger'): LogOutput {
   let child: ChildProcess | undefined = spawn(program, ['--prio-prefix', '-t', 'dunlin'], {
@@ -83,7 +86,8 @@ export function syslogOutput(facility: SyslogFacility, program = 'logger'): LogO
   (child.stdin as unknown as { unref?: () => void } | null)?.unref?.();
   return {
     write(text, severity) {
-      child?.stdin?.write(`<${facilities[facility] * 8 + priorities[severity]}>${text}`);
+      if (child?.stdin == null || child.stdin.writableLength > WAITING_BYTES_MAX) return;
+      child.stdin.write(`<${facilities[facility] * 8 + priorities[severity]}>${text}`);
     },
     close() {
       child?.stdin?.end();

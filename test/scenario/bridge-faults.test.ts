@@ -353,4 +353,17 @@ describe('a bridge', () => {
     assert.equal((await there.next()).payload, '0');
     assert.equal((await here.next()).payload, '0');
   });
+
+  it('leaves no state behind under a name it has no longer', async () => {
+    const remote = await brokers.start();
+    const settings = { name: 'b', remotes: at(remote), topics: out(0) };
+    const local = await brokers.start({ bridges: [{ ...settings, clientId: 'old' }] });
+    const states = new Watch(local, '$SYS/broker/connection/+/state');
+    while ((await states.topic('$SYS/broker/connection/old/state')).payload !== '1');
+    local.changeBridge('b', { ...settings, clientId: 'new' });
+    while ((await states.topic('$SYS/broker/connection/old/state')).payload !== '');
+    while ((await states.topic('$SYS/broker/connection/new/state')).payload !== '1');
+    const later = new Watch(local, '$SYS/broker/connection/+/state');
+    assert.equal((await later.next()).topicName, '$SYS/broker/connection/new/state');
+  });
 });
