@@ -153,11 +153,11 @@ export class Bridge {
     for (const line of this.lines) line.start();
   }
 
-  /** Ends its connections in order. Its sessions stay. */
-  stop(reason: string): void {
+  /** Ends its connections in order. Its sessions stay, those at the remote too unless it ends `forGood`. */
+  stop(reason: string, forGood = false): void {
     if (!this.options.enabled) return;
     this.outgoing.stop();
-    for (const line of this.lines) line.stop((uplink) => this.sayGone(line, uplink), reason);
+    for (const line of this.lines) line.stop((uplink) => this.sayGone(line, uplink), reason, forGood);
     this.announceLocally();
   }
 

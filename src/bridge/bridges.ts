@@ -136,7 +136,7 @@ export class Bridges {
   /** Ends a bridge and forgets what it has queued. Errors: `Fault` BRIDGE_UNKNOWN. */
   remove(name: string): void {
     const bridge = this.find(name);
-    bridge.stop('the bridge was removed');
+    bridge.stop('the bridge was removed', true);
     bridge.forget();
     this.bridges.delete(name);
     for (const { local } of clientIdsOf(bridge.options)) this.endSession(local);

@@ -156,7 +156,7 @@ export class Line implements OutgoingLane {
   }
 
   /** Ends the connection in order; the session stays as it is. `farewell` is published as the state first. */
-  stop(farewell: (uplink: Uplink) => void, reason: string): void {
+  stop(farewell: (uplink: Uplink) => void, reason: string, forGood: boolean): void {
     this.stopping = true;
     this.clearTimers();
     this.attempt?.abort(new Error(reason));
@@ -165,7 +165,7 @@ export class Line implements OutgoingLane {
     const { uplink } = this;
     if (uplink !== undefined) {
       farewell(uplink);
-      uplink.sayGoodbye(reason);
+      uplink.sayGoodbye(reason, forGood);
     }
     this.become(LineState.Stopped);
   }
@@ -437,7 +437,7 @@ export class Line implements OutgoingLane {
   private leave(uplink: Uplink, reason: string): void {
     const goodbye = (): void => {
       clearTimeout(patience);
-      uplink.sayGoodbye(reason);
+      uplink.sayGoodbye(reason, false);
     };
     const patience = setTimeout(goodbye, MOVE_PATIENCE_MS).unref();
     uplink.drain(goodbye);

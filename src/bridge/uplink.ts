@@ -77,6 +77,8 @@ export class Uplink extends Connection {
   private silentSpans = 0;
   /** Identifiers of QoS 2 messages that went out at QoS 1. */
   private readonly lowered = new Set<number>();
+  /** Of the next SUBSCRIBE or UNSUBSCRIBE. */
+  private requestId = REQUEST_ID;
   /** Filters asked for, by the identifier of SUBSCRIBE. */
   private readonly asked = new Map<number, string[]>();
   private readonly qosMax: QoS;
@@ -131,10 +133,7 @@ export class Uplink extends Connection {
     // Of former settings, and of rows that only send: a session that the remote kept may have them still.
     const unwanted = new Set([...given, ...options.topics.filter(isOutgoing).map(remoteFilter)]);
     for (const filter of filtersOf(options.topics.filter(isIncoming), remoteFilter).keys()) unwanted.delete(filter);
-    let packetId = REQUEST_ID;
-    if (known && options.unsubscribe)
-      for (const topicFilters of this.packets([...unwanted], (filter) => filter))
-        this.send({ type: PacketType.Unsubscribe, packetId: packetId--, topicFilters });
+    if (known && options.unsubscribe) this.unsubscribe([...unwanted]);
     const requests: SubscriptionRequest[] = [...wanted].map(([topicFilter, qos]) => ({
       topicFilter,
       qos,
@@ -143,12 +142,18 @@ export class Uplink extends Connection {
       retainHandling: 0,
     }));
     for (const subscriptions of this.packets(requests, ({ topicFilter }) => topicFilter)) {
+      const packetId = this.requestId--;
       this.asked.set(
         packetId,
         subscriptions.map(({ topicFilter }) => topicFilter),
       );
-      this.send({ type: PacketType.Subscribe, packetId: packetId--, subscriptions });
+      this.send({ type: PacketType.Subscribe, packetId, subscriptions });
     }
+  }
+
+  private unsubscribe(filters: readonly string[]): void {
+    for (const topicFilters of this.packets(filters, (filter) => filter))
+      this.send({ type: PacketType.Unsubscribe, packetId: this.requestId--, topicFilters });
   }
 
   /** As many in each packet as the remote takes; one that is too large by itself is left out. */
@@ -179,11 +184,19 @@ export class Uplink extends Connection {
     super.publish(Message.create(values, this.context.nowMs()), 0, retain, false, 0, undefined);
   }
 
-  /** Says goodbye in order. */
-  sayGoodbye(reason: string): void {
+  /** Says goodbye in order; `forGood`: the remote is to keep no session, or in 3.x one that nothing fills. */
+  sayGoodbye(reason: string, forGood: boolean): void {
     if (this.done) return;
     this.reason = reason;
-    this.send({ type: PacketType.Disconnect, reasonCode: ReasonCode.NormalDisconnection });
+    const { cleanSession, sessionExpirySeconds } = this.terms.options;
+    const kept = forGood && !cleanSession;
+    if (kept && !this.version5) this.unsubscribe([...this.asked.values()].flat());
+    this.send({
+      type: PacketType.Disconnect,
+      reasonCode: ReasonCode.NormalDisconnection,
+      // Only what was more than zero in CONNECT may be named. [MQTT-3.14.2-2]
+      ...(kept && this.version5 && sessionExpirySeconds > 0 ? { properties: { sessionExpiryInterval: 0 } } : {}),
+    });
     this.end();
   }
 

@@ -366,4 +366,28 @@ describe('a bridge', () => {
     const later = new Watch(local, '$SYS/broker/connection/+/state');
     assert.equal((await later.next()).topicName, '$SYS/broker/connection/new/state');
   });
+
+  for (const protocolVersion of ['3.1.1', '5.0'] as const)
+    it(`leaves nothing at the remote that fills up once it was removed, ${protocolVersion}`, async () => {
+      const remote = await brokers.start();
+      const both = [
+        { direction: 'both', topic: 'a/#', qos: 1 } as const,
+        { direction: 'in', topic: 'b', qos: 2 } as const,
+      ];
+      const settings = { remotes: at(remote), protocolVersion, topics: both, notifications: { enabled: false } };
+      const local = await brokers.start();
+      let asked = 0;
+      const subscribed = new Promise<void>((resolve) => {
+        remote.on('subscribed', () => ++asked === 4 && resolve());
+      });
+      for (const name of ['removed', 'stays']) local.addBridge({ ...settings, name });
+      await subscribed;
+      const left = new Promise<void>((resolve) => {
+        remote.on('clientDisconnected', () => resolve());
+      });
+      local.removeBridge('removed');
+      await left;
+      const { sessions, subscriptions } = remote.status();
+      assert.deepEqual({ sessions, subscriptions }, { sessions: protocolVersion === '5.0' ? 1 : 2, subscriptions: 2 });
+    });
 });
