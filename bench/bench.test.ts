@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { LoadPlan } from '../apps/cli/load/index.js';
 import { measure } from './measure.js';
-import { choosePeers, findProgram } from './peers/index.js';
+import { benchCertificate, choosePeers, findProgram } from './peers/index.js';
 import { SCENARIOS, type Scenario } from './scenario/index.js';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -31,12 +31,19 @@ function tiny(scenario: Scenario): Scenario {
   return { ...scenario, plan: small, length: scenario.kind === 'load' ? 1 : 60 };
 }
 
+const withoutTls = findProgram('openssl') === undefined;
+if (withoutTls && process.env.DUNLIN_LEFT_OUT !== undefined)
+  appendFileSync(process.env.DUNLIN_LEFT_OUT, 'bench scenarios over TLS: openssl is not installed\n');
+
 describe('scenarios on mosquitto', { skip: leftOut }, () => {
   for (const scenario of SCENARIOS) {
-    test(scenario.name, async () => {
+    test(scenario.name, { skip: scenario.tls === true && withoutTls }, async () => {
       const [peer] = choosePeers({ names: ['mosquitto'], targets: [], root, node: process.execPath });
       assert.ok(peer);
-      const running = await peer.start({ core: undefined });
+      const running = await peer.start({
+        core: undefined,
+        tls: scenario.tls === undefined ? undefined : benchCertificate(),
+      });
       try {
         const options = { seconds: 0.3, warmUpSeconds: 0, core: undefined, mqload: undefined };
         const figures = await measure(tiny(scenario), running, options);

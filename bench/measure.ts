@@ -48,6 +48,7 @@ export function planOf(scenario: Scenario, peer: RunningPeer, options: MeasureOp
   return {
     ...PLAN_DEFAULTS,
     ...scenario.plan,
+    tls: scenario.tls === undefined ? undefined : { insecure: true },
     host: peer.host,
     port: peer.port,
     warmUpSeconds: scenario.cost === 'message' ? options.warmUpSeconds : 0,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Figures, isNoisy, summarize } from './figures.js';
 import { type MeasureOptions, measure } from './measure.js';
-import { findProgram, type Peer } from './peers/index.js';
+import { benchCertificate, findProgram, type Peer } from './peers/index.js';
 import type { Scenario } from './scenario/index.js';
 import type { Outcome } from './table.js';
 
@@ -72,7 +72,10 @@ async function runOnce(
 ): Promise<Figures | undefined> {
   let figures: Figures | undefined;
   for (let attempt = 0; attempt < 2; attempt++) {
-    const running = await peer.start({ core: pin ? BROKER_CORE : undefined });
+    const running = await peer.start({
+      core: pin ? BROKER_CORE : undefined,
+      tls: scenario.tls === undefined ? undefined : benchCertificate(),
+    });
     try {
       await sleep(REST_MS);
       figures = await measure(scenario, running, measuring);

@@ -16,6 +16,7 @@ export function aedes(node: string): Peer {
       return `aedes version ${version}`;
     },
     async start(place: Place) {
+      if (place.tls !== undefined) throw new Error('aedes is not measured over TLS');
       const port = await findFreePort();
       const server = fileURLToPath(new URL('./aedes-server.js', import.meta.url));
       return startProcess('aedes', place, port, () => [node, server, String(port)]);

@@ -1,7 +1,7 @@
 // Dunlin itself, as built in this clone, with its defaults and no log.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Peer, Place } from './peer.js';
 import { findFreePort, startProcess } from './process.js';
@@ -19,7 +19,14 @@ export function dunlin(root: string, node: string): Peer {
       if (!existsSync(join(root, 'dist', 'apps', 'cli', 'main.js')))
         throw new Error('dunlin is not built: run `npm run build` first');
       const port = await findFreePort();
-      return startProcess('dunlin', place, port, () => [node, entry, '-p', String(port), '-q']);
+      const { tls } = place;
+      return startProcess('dunlin', place, port, (folder) => {
+        if (tls === undefined) return [node, entry, '-p', String(port), '-q'];
+        const file = join(folder, 'dunlin.yaml');
+        const listener = { name: 'default', protocol: 'mqtts', host: '127.0.0.1', port, allowAnonymous: true, tls };
+        writeFileSync(file, JSON.stringify({ listeners: [listener], log: { level: 'none' } }));
+        return [node, entry, '-c', file];
+      });
     },
   };
 }

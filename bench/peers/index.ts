@@ -6,6 +6,7 @@ import { mosquitto } from './mosquitto.js';
 import type { Peer } from './peer.js';
 import { target } from './target.js';
 
+export { benchCertificate } from './certificate.js';
 export type { Peer, Place, RunningPeer } from './peer.js';
 export { findFreePort, findProgram, pinned, startProcess } from './process.js';
 

@@ -4,6 +4,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Peer, Place } from './peer.js';
 import { findFreePort, findProgram, startProcess } from './process.js';
@@ -23,6 +24,10 @@ export function mosquitto(): Peer {
       return startProcess('mosquitto', place, port, (folder) => {
         const file = join(folder, 'mosquitto.conf');
         const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'set_tcp_nodelay true', 'log_type none'];
+        const { tls } = place;
+        // The key is for the one who runs the bench alone; started by root, Mosquitto would give up being it first.
+        if (tls !== undefined)
+          lines.push(`certfile ${tls.certificate}`, `keyfile ${tls.key}`, `user ${userInfo().username}`);
         writeFileSync(file, `${lines.join('\n')}\n`);
         return [program, '-c', file];
       });

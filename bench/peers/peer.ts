@@ -1,5 +1,7 @@
 // A broker under test: started by the harness on a free loopback port, or somebody else's at host:port.
 
+import type { CertificateFiles } from './certificate.js';
+
 export interface Peer {
   name: string;
   /** Version and, where it matters, what runs it. */
@@ -10,6 +12,8 @@ export interface Peer {
 export interface Place {
   /** Core that the broker is pinned to; undefined where that is not possible. */
   core: number | undefined;
+  /** The listener is one of TLS with this certificate; one of plain TCP without it. */
+  tls?: CertificateFiles | undefined;
 }
 
 export interface RunningPeer {

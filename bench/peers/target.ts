@@ -17,6 +17,7 @@ export function target(text: string): Peer {
     name,
     describe: () => `at ${host}:${port}`,
     async start(place: Place) {
+      if (place.tls !== undefined) throw new Error(`target ${name} has no listener of TLS that is known here`);
       if (!(await listens(address, Number(port))))
         throw new Error(`target ${name}: nothing listens on ${host}:${port}`);
       const known = pids === undefined ? [] : pids.split(',').map(Number);

@@ -2,11 +2,12 @@
 
 import { FURTHER } from './further.js';
 import type { Scenario } from './scenario.js';
+import { SECURE } from './secure.js';
 import { STANDARD } from './standard.js';
 
 export type { Scenario, Target } from './scenario.js';
 
-export const SCENARIOS: Scenario[] = [...STANDARD, ...FURTHER];
+export const SCENARIOS: Scenario[] = [...STANDARD, ...FURTHER, ...SECURE];
 
 /** Scenarios by name, by group or `all`; the standard ones without any word. Throws on a word that selects nothing. */
 export function selectScenarios(words: string[]): Scenario[] {

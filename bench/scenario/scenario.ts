@@ -5,9 +5,11 @@ import type { LoadPlan } from '../../apps/cli/load/index.js';
 export interface Scenario {
   name: string;
   /** Selects several scenarios at once on the command line. */
-  group: 'standard' | 'protocol' | 'stored' | 'connections';
+  group: 'standard' | 'protocol' | 'stored' | 'connections' | 'tls';
   title: string;
   kind: 'load' | 'retained' | 'offline';
+  /** Every connection is one of TLS. */
+  tls?: true;
   /** Host, port, times and watched processes are filled in by the harness. */
   plan: Partial<LoadPlan>;
   /** What the cost column shows: broker CPU per message or per connection made, or resident bytes per connection. */

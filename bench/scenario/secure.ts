@@ -1,0 +1,66 @@
+// MQTT over TLS: the broker's default versions and ciphers, one RSA certificate of 2048 bits for all brokers.
+
+import type { Scenario } from './scenario.js';
+
+export const SECURE: Scenario[] = [
+  {
+    name: 'tls-pairs',
+    group: 'tls',
+    title: '10 pairs over TLS, QoS 0',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'pair', publishers: 10, subscribers: 10, qos: 0, lag: 500 },
+    cost: 'message',
+    target: { timesMin: 1 },
+  },
+  {
+    name: 'tls-pairs-qos1',
+    group: 'tls',
+    title: '10 pairs over TLS, QoS 1, 20 in flight',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'pair', publishers: 10, subscribers: 10, qos: 1, inflight: 20, lag: 100 },
+    cost: 'message',
+    target: { timesMin: 1, lossless: true },
+  },
+  {
+    name: 'tls-fan-out',
+    group: 'tls',
+    title: 'one publisher, 100 subscribers over TLS, QoS 0',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'shared', publishers: 1, subscribers: 100, qos: 0, lag: 100 },
+    cost: 'message',
+    target: { timesMin: 1 },
+  },
+  {
+    name: 'tls-sparse-10k',
+    group: 'tls',
+    title: '100 pairs over TLS, QoS 0, 10,000 messages/s in all',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'pair', publishers: 100, subscribers: 100, qos: 0, rate: 10_000, pace: 'spin' },
+    cost: 'message',
+    target: { timesMin: 1 },
+  },
+  {
+    name: 'tls-sparse-20k',
+    group: 'tls',
+    title: '100 pairs over TLS, QoS 0, 20,000 messages/s in all',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'pair', publishers: 100, subscribers: 100, qos: 0, rate: 20_000, pace: 'spin' },
+    cost: 'message',
+    target: { timesMin: 1 },
+  },
+  {
+    name: 'tls-connects',
+    group: 'tls',
+    title: '2000 clients connect over TLS with full handshakes, 64 at once',
+    kind: 'load',
+    tls: true,
+    plan: { layout: 'idle', publishers: 0, subscribers: 2000, burst: 64 },
+    cost: 'connection',
+    length: 0.5,
+  },
+];
