@@ -1,10 +1,11 @@
 // `npm run bench`: every chosen scenario on every chosen broker, several times, the brokers taking turns (rounds.ts).
-// `npm run bench -- durable` and `npm run bench -- bridge` are benches of their own, in durable/ and bridge/.
+// `npm run bench -- durable`, `-- bridge` and `-- logins` are benches of their own, in the folders of those names.
 
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bridge } from './bridge/main.js';
 import { durable } from './durable/main.js';
+import { logins } from './logins/main.js';
 import { describeMachine } from './machine.js';
 import { compileMqload } from './mqload.js';
 import { type BenchOptions, parseOptions } from './options.js';
@@ -16,6 +17,7 @@ import { formatTable, type Outcome } from './table.js';
 export async function main(args: string[], root: string): Promise<number> {
   if (args[0] === 'durable') return durable(args.slice(1), root);
   if (args[0] === 'bridge') return bridge(args.slice(1), root);
+  if (args[0] === 'logins') return logins(args.slice(1), root);
   let options: BenchOptions | undefined;
   let peers: Peer[];
   try {

@@ -24,7 +24,8 @@ export interface BenchOptions {
 export const HELP = `Usage: npm run bench -- [SCENARIO or GROUP ...] [options]
 
 Runs the same load on several brokers in turn and compares what it cost them. Without a word: the standard scenarios.
-\`npm run bench -- durable\` compares storage instead, \`npm run bench -- bridge\` bridges; each has a \`--help\` of its own.
+\`npm run bench -- durable\` compares storage instead, \`npm run bench -- bridge\` bridges, \`npm run bench -- logins\` shows what
+logins do to the messages of others; each has a \`--help\` of its own.
 
   --list                    the scenarios and their groups
   --scenario NAME,NAME      the same as naming them

@@ -14,3 +14,4 @@ export {
 export { machineTime, processCpuSeconds, processRssBytes } from './proc.js';
 export type { LoadReport } from './report.js';
 export { runOffline, runRetained, type Stage } from './stages.js';
+export { encodeConnect } from './wire.js';
