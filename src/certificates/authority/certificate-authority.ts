@@ -12,8 +12,7 @@
  * Each file of the folder has one owner: `pair` the authority's certificate and key, `server` those of the server, `index` the
  * list, `revoked` the revocation list. Here is what concerns several of them, and that changes are made under the lock.
  *
- * Invariants  a revocation is in the index before the list that tells of it is made; a private key of a client is handed out
- * once and never kept; nothing is replaced without a copy under `replaced/`.
+ * Invariant  nothing is replaced without a copy under `replaced/`.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { type Clock, type Logger, silentLogger, systemClock } from '../../base/index.js';

@@ -103,7 +103,7 @@ export class CertificateIndex {
     };
   }
 
-  /** Puts a certificate made elsewhere on the list, as authorized; one that is there stays as it is. */
+  /** One that is there stays as it is; one that was taken off comes back as it was. */
   add(certificate: X509Certificate): ListedCertificate {
     const described = describeCertificate(certificate.raw, false);
     if (described === undefined) throw authorityFault('CA_INPUT', 'the certificate cannot be read');
@@ -114,7 +114,7 @@ export class CertificateIndex {
     return entry;
   }
 
-  /** The same with nothing known but serial number and issuer. */
+  /** As `add`, with nothing known but serial number and issuer. */
   addIdentity({ serialNumber, issuer }: { serialNumber: string; issuer: string }): ListedCertificate {
     const serial = serialNumber
       .replace(/[: ]/g, '')
