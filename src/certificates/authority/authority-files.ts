@@ -33,10 +33,16 @@ const LOCK_RETRY_MS = 25;
 const PRIVATE = 0o600;
 const PUBLIC = 0o644;
 
+export const INDEX_FILE = 'index.json';
+export const CRL_FILE = 'crl.pem';
+
 export interface CertificateAndKey {
   readonly chain: readonly X509Certificate[];
   readonly key: KeyObject | undefined;
 }
+
+/** Another one when the certificate is. */
+export const pairMark = (pair: CertificateAndKey | undefined) => pair?.chain[0]?.fingerprint256;
 
 export type PairName = 'ca' | 'server';
 

@@ -151,6 +151,13 @@ export class CertificateList {
   }
 }
 
+/** Times as entries have them. */
+export const isoTime = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z');
+
+export function mentionEntry({ id, commonName, serialNumber }: ListedCertificate): string {
+  return `certificate ${id} (${commonName ?? `serial number ${serialNumber}`})`;
+}
+
 export function certificateId(thumbprint: string): string {
   return thumbprint.slice(0, 16);
 }

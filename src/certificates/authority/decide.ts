@@ -28,8 +28,9 @@ export interface ShownToAuthority {
 
 export type Decision = { readonly allow: true } | { readonly allow: false; readonly reason: string };
 
-/** What the list says of a certificate. */
-export type Standing = 'revoked' | 'authorized' | 'authorizedIfTrusted' | 'unlisted';
+export type ShownStanding = 'revoked' | 'authorized' | 'unlisted';
+/** What the list says of a certificate before anybody asks whether its chain is trusted. */
+type Standing = ShownStanding | 'authorizedIfTrusted';
 
 const allow: Decision = { allow: true };
 const refuse = (reason: string): Decision => ({ allow: false, reason });
@@ -55,6 +56,15 @@ export function decide(
   }
   if (onlyListed && !authorized) return refuse('its certificate is not on the list of authorized certificates');
   return allow;
+}
+
+/** What the list says of a certificate that was shown. */
+export function shownStanding({ der, trusted }: ShownToAuthority, list: CertificateList): ShownStanding {
+  const certificate = describeCertificate(der, trusted);
+  if (certificate === undefined) return 'unlisted';
+  const standing = standingOf(certificate, list);
+  if (standing === 'authorizedIfTrusted') return trusted ? 'authorized' : 'unlisted';
+  return standing;
 }
 
 export function standingOf(certificate: DescribedCertificate, list: CertificateList): Standing {

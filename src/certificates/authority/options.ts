@@ -27,5 +27,8 @@ export const usualAuthoritySettings: AuthoritySettings = {
   crlUrl: '',
 };
 
+/** Every setting above that is a time is in days. */
+export const DAY_MS = 86_400_000;
+
 /** The longest life of a certificate. */
 export const CERTIFICATE_DAYS_MAX = 36_500;
