@@ -100,7 +100,7 @@ function readme({ commonName, chain, key, host, port, password }: BundleContents
     'Examples, to be run in this folder:',
     '  sh mosquitto.sh      publishes with mosquitto_pub, then subscribes with mosquitto_sub',
     '  node mqttjs.mjs      MQTT.js (npm install mqtt)',
-    '  python3 paho.py      Paho (pip install paho-mqtt)',
+    '  python3 python.py    Paho (pip install paho-mqtt)',
     '',
   ];
   return lines.join('\n');
