@@ -33,13 +33,7 @@ export const generalDirectives: readonly DirectiveRow[] = [
     'flag',
     'what is to be kept is written when it happens, not after a number of changes',
   ),
-  differs(
-    'check_retain_source',
-    'global',
-    'flag',
-    '',
-    'a retained message stays when its publisher loses the right to publish it; delete it, or it is delivered on, as with `false`',
-  ),
+  honoured('check_retain_source', 'global', 'flag', '`authorization.checkRetainedSource`'),
   honoured('clientid_prefixes', 'global', 'text', '`protocol.clientIdPrefixes`'),
   honoured('connection_messages', 'global', 'flag', '`log.connectionMessages`'),
   unneeded(
