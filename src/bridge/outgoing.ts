@@ -152,8 +152,12 @@ export class Outgoing implements Subscriber {
         if (typeof verdict !== 'boolean') {
           void verdict.then((known) => {
             if (this.stopped || lane.session?.connection !== connection) return;
-            const current = known ? retainedStill(router.retained, message) : undefined;
-            if (current !== undefined) handOver(current);
+            try {
+              const current = known ? retainedStill(router.retained, message) : undefined;
+              if (current !== undefined) handOver(current);
+            } catch (error) {
+              return failed(error);
+            }
             tryStep(stored);
           });
           return;

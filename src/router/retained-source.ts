@@ -15,7 +15,5 @@ export function retainedStill(retained: Retained, asked: Message): Message | und
 }
 
 function isSame(one: MessageSource | undefined, other: MessageSource | undefined): boolean {
-  return (
-    one?.clientId === other?.clientId && one?.username === other?.username && one?.listener === other?.listener
-  );
+  return one?.clientId === other?.clientId && one?.username === other?.username && one?.listener === other?.listener;
 }

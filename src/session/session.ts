@@ -367,7 +367,11 @@ export class Session implements Subscriber {
     if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
     if (this.context.router.retained.size === 0) return;
     this.cursors ??= [];
-    this.cursors.push({ messages: this.context.router.retained.match(request.topicFilter), subscription, asked: undefined });
+    this.cursors.push({
+      messages: this.context.router.retained.match(request.topicFilter),
+      subscription,
+      asked: undefined,
+    });
   }
 
   private addSubscription(request: SubscribeRequest): {
@@ -406,7 +410,8 @@ export class Session implements Subscriber {
     if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
     this.subscriptions!.delete(fullFilter);
     if (this.subscriptions!.size === 0) this.subscriptions = undefined;
-    if (this.cursors) this.cursors = this.cursors.filter((cursor) => cursor.subscription !== subscription);
+    const cursors = this.cursors?.filter((cursor) => cursor.subscription !== subscription) ?? [];
+    this.cursors = cursors.length > 0 ? cursors : undefined;
     this.stored?.store.removeSubscription(this.owner, subscription.shareName, subscription.topicFilter);
     this.shared?.delete(fullFilter);
     if (this.shared?.size === 0) this.shared = undefined;
@@ -467,9 +472,14 @@ export class Session implements Subscriber {
   }
 
   private hasWaiting(): boolean {
-    return (
-      (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.cursors !== undefined
-    );
+    return (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.hasRetained();
+  }
+
+  /** Whether retained messages wait for their turn; what waits for an answer holds up nothing else. */
+  private hasRetained(): boolean {
+    if (this.cursors === undefined) return false;
+    const { asked } = this.cursors[0]!;
+    return asked === undefined || asked.verdict !== undefined;
   }
 
   private enqueue(item: Outgoing, message: Message): boolean {
@@ -669,7 +679,7 @@ export class Session implements Subscriber {
     cursor.asked = asked;
     void answer.then((verdict) => {
       asked.verdict = verdict;
-      this.pump();
+      this.link?.again();
     });
     return false;
   }

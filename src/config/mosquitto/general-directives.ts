@@ -33,7 +33,13 @@ export const generalDirectives: readonly DirectiveRow[] = [
     'flag',
     'what is to be kept is written when it happens, not after a number of changes',
   ),
-  honoured('check_retain_source', 'global', 'flag', '`authorization.checkRetainedSource`'),
+  differs(
+    'check_retain_source',
+    'global',
+    'flag',
+    '`authorization.checkRetainedSource`',
+    'in force where the file is silent and there is an access list, as the manual page says; Mosquitto 2.0 and 2.1 check only when told to',
+  ),
   honoured('clientid_prefixes', 'global', 'text', '`protocol.clientIdPrefixes`'),
   honoured('connection_messages', 'global', 'flag', '`log.connectionMessages`'),
   unneeded(

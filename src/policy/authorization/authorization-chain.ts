@@ -151,12 +151,7 @@ export class AuthorizationChain {
     return this.sources.map((source) => source.status());
   }
 
-  private decide(
-    access: ClientAccess,
-    question: Question,
-    bit: number,
-    counts = true,
-  ): Decision | Promise<Decision> {
+  private decide(access: ClientAccess, question: Question, bit: number, counts = true): Decision | Promise<Decision> {
     const answer = this.ask(access.bound, question, 0);
     if (!(answer instanceof Promise)) return this.settle(access, question, bit, answer, counts);
     return answer.then(
@@ -178,13 +173,7 @@ export class AuthorizationChain {
     return undefined;
   }
 
-  private settle(
-    access: ClientAccess,
-    { topic }: Question,
-    bit: number,
-    answer: Answer,
-    counts: boolean,
-  ): Decision {
+  private settle(access: ClientAccess, { topic }: Question, bit: number, answer: Answer, counts: boolean): Decision {
     // Nobody administers the broker because nothing was said about it.
     const permit = answer?.permit ?? (this.options.noMatch === 'allow' && !topic.startsWith('$CONTROL/'));
     if (bit !== 0) this.keep(access, topic, bit, permit);
