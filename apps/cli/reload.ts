@@ -107,8 +107,10 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   });
   const { clientIdPrefixes, refuseLongKeepAlive } = next.protocol;
   const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
-  broker.protect({ rates, bans, protection, limits, listeners, protocol });
-  return { ...current, rates, bans, protection, limits, listeners, protocol };
+  const { checkRetainedSource } = next.authorization;
+  const authorization = { ...current.authorization, checkRetainedSource };
+  broker.protect({ rates, bans, protection, limits, listeners, protocol, authorization });
+  return { ...current, rates, bans, protection, limits, listeners, protocol, authorization };
 }
 
 /** Only bridges that differ are touched. */

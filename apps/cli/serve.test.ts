@@ -221,11 +221,12 @@ describe('the broker as a process', { timeout: 120_000 }, () => {
     await broker.saw(/^configuration\.needsRestart: listeners\.a changed/);
     await broker.saw(/^configuration\.needsRestart: listeners\.b changed/);
     await reload(
-      'listeners: [{ name: a, port: 0, connectionsMax: 1 }]\nlimits: { connectTimeoutSeconds: 3, receiveMaximum: 5, queueMessagesMax: 9 }',
+      'listeners: [{ name: a, port: 0, connectionsMax: 1 }]\nlimits: { connectTimeoutSeconds: 3, receiveMaximum: 5, queueMessagesMax: 9 }\nauthorization: { checkRetainedSource: true }',
       /^configuration\.applied: listeners\.a\.connectionsMax is as in/,
     );
     await broker.saw(/^configuration\.applied: limits\.receiveMaximum .* for clients that connect from now on/);
     await broker.saw(/^configuration\.applied: limits\.queueMessagesMax is as in .* now\.$/);
+    await broker.saw(/^configuration\.applied: authorization\.checkRetainedSource is as in .* now\.$/);
     await broker.saw(/^configuration\.needsRestart: limits\.connectTimeoutSeconds/);
     assert.equal(await broker.stop('SIGINT'), 0);
   });

@@ -135,6 +135,7 @@ export class Bridge {
     });
     this.outgoing = new Outgoing({
       router: terms.context.router,
+      mayDeliverRetained: terms.context.retainedSources.mayDeliver,
       options,
       lanes: this.lines,
       own: new Set(ids.map(({ local }) => local)),

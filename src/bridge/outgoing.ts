@@ -5,7 +5,15 @@
  * Refuses  what came over this bridge, and what has gone over as many bridges as it may.
  */
 import { type Handling, Message, type PublishRun, type QoS, variableByteIntegerLength } from '../protocol/index.js';
-import { type Delivery, PAUSE, type Router, type Subscriber, Subscription } from '../router/index.js';
+import {
+  type Delivery,
+  type MayDeliver,
+  PAUSE,
+  type Router,
+  retainedStill,
+  type Subscriber,
+  Subscription,
+} from '../router/index.js';
 import type { Session } from '../session/index.js';
 import { encodedHops, findHops } from './hops.js';
 import type { BridgeOptions } from './options.js';
@@ -64,6 +72,7 @@ export interface OutgoingContext {
   readonly lanes: readonly OutgoingLane[];
   /** Client identifiers of the sessions of this bridge: what they published is not sent back. */
   readonly own: ReadonlySet<string>;
+  readonly mayDeliverRetained: MayDeliver;
 }
 
 export class Outgoing implements Subscriber {
@@ -119,6 +128,11 @@ export class Outgoing implements Subscriber {
     if (connection === undefined) return;
     this.unfinished.add(lane);
     const handed = filters.length > 0 ? new Set<string>() : undefined;
+    const handOver = (message: Message): void => {
+      message.handling = router.handlingOf(message.topicName);
+      for (const target of this.targetsOf(message.topicName))
+        if (target.lane === lane) this.hand(message, target, true);
+    };
     const step = (stored: Iterator<Message | typeof PAUSE>): void => {
       for (let count = 0; count < RETAINED_STEP; count++) {
         if (this.stopped || lane.session?.connection !== connection) return;
@@ -134,9 +148,21 @@ export class Outgoing implements Subscriber {
         const message = next.value;
         if (handed?.has(message.topicName) || this.cameThisWay(message.publisherId)) continue;
         handed?.add(message.topicName);
-        message.handling = router.handlingOf(message.topicName);
-        for (const target of this.targetsOf(message.topicName))
-          if (target.lane === lane) this.hand(message, target, true);
+        const verdict = this.context.mayDeliverRetained(message);
+        if (typeof verdict !== 'boolean') {
+          void verdict.then((known) => {
+            if (this.stopped || lane.session?.connection !== connection) return;
+            try {
+              const current = known ? retainedStill(router.retained, message) : undefined;
+              if (current !== undefined) handOver(current);
+            } catch (error) {
+              return failed(error);
+            }
+            tryStep(stored);
+          });
+          return;
+        }
+        if (verdict) handOver(message);
       }
       setTimeout(tryStep, RETAINED_PAUSE_MS, stored).unref();
     };

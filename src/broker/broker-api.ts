@@ -100,6 +100,7 @@ export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>
     Partial<Pick<ListenerConfig, TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
   readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
+  readonly authorization?: Pick<Config['authorization'], 'checkRetainedSource'>;
 };
 
 export interface Broker {

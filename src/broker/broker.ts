@@ -83,6 +83,7 @@ import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { Overload } from './overload.js';
+import { RetainedSources } from './retained-sources.js';
 import { dumpTree } from './tree-dump.js';
 
 /** How often storage is rid of what has expired, and how soon again when there was much. */
@@ -129,6 +130,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private sys: SysTopics | undefined;
   private sysTimer: WheelTimer | undefined;
   private readonly access: AccessPolicy;
+  private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
   private running = false;
@@ -197,6 +199,14 @@ class BrokerNode implements Broker, ConnectionObserver {
       log,
       findStanding: ({ der, trusted }) => this.listening.authority?.standing(der, trusted) ?? 'unlisted',
     });
+    this.retainedSources = new RetainedSources({
+      on: config.authorization.checkRetainedSource,
+      authorize: policy.authorizePublish?.bind(policy) ?? this.access.authorizeSource.bind(this.access),
+      identityOf: (username, listener) => this.access.identityOf(username, listener),
+      mountPointOf: (name) => config.listeners.find((listener) => listener.name === name)?.mountPoint ?? '',
+      log,
+    });
+    this.access.onChange(() => this.retainedSources.forget());
     this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
     this.overload = new Overload(
       config.protection.overload,
@@ -216,6 +226,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         slowConsumerSeconds: () => this.protecting.protection.slowConsumers.seconds,
         onSlowConsumer: (session) => this.slowConsumer(session),
         upgradeQoS: config.protocol.upgradeQoS,
+        mayDeliverRetained: this.retainedSources.mayDeliver,
       },
       (values) => this.publishWill(values),
     );
@@ -233,6 +244,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       log,
       policy: joinPolicies(policy, this.access),
       protection: this.protection,
+      retainedSources: this.retainedSources,
       router,
       sessions,
       pressure,
@@ -644,7 +656,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     return resolveBridge(settings, this.config.storage.mode);
   }
 
-  protect({ limits, listeners = [], protocol, ...changed }: LiveSettings): void {
+  protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
     const { protection } = this;
     const settings = { ...this.protecting, ...changed };
     for (const { kind, value } of this.protecting.bans)
@@ -660,6 +672,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
+    if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
     if (limits !== undefined) this.limit(limits);
   }
 

@@ -581,6 +581,11 @@ export const authorization = group({
       default: 'ignore',
     }),
     cacheTopicsMax: number('Topics whose verdicts are kept for one client.', 0, 100_000, 128),
+    checkRetainedSource: boolean({
+      sentence: 'Whether retained messages go to new subscriptions only while whoever published them may still do so.',
+      apply: 'live',
+      default: false,
+    }),
   },
 });
 

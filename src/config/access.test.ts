@@ -17,7 +17,13 @@ describe('settings of access', () => {
     assert.equal(http.name, 'http');
     assert.ok(http.type === 'http' && http.method === 'POST' && http.timeoutMs === 5000 && http.requestsMax === 8);
     assert.ok(jwt.type === 'jwt' && jwt.name === 'tokens' && jwt.requireExpiry && !('issuer' in jwt));
-    assert.deepEqual(authorization, { sources: [], noMatch: 'deny', denyAction: 'ignore', cacheTopicsMax: 128 });
+    assert.deepEqual(authorization, {
+      sources: [],
+      noMatch: 'deny',
+      denyAction: 'ignore',
+      cacheTopicsMax: 128,
+      checkRetainedSource: false,
+    });
   });
 
   it('are refused one by one, each in words', () => {

@@ -1,8 +1,8 @@
 import type { Clock, Limits, Logger, TimerWheel, Turn } from '../base/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
-import type { Policy } from '../policy/index.js';
-import type { ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
-import type { Router } from '../router/index.js';
+import type { Client, Policy } from '../policy/index.js';
+import type { MessageSource, ProtocolVersion, PublishRun, PublishView, QoS } from '../protocol/index.js';
+import type { MayDeliver, Router } from '../router/index.js';
 import type { Pressure, SessionRegistry } from '../session/index.js';
 import type { Store } from '../storage/index.js';
 import type { Connection } from './connection.js';
@@ -49,6 +49,13 @@ export interface ListenerOptions {
   readonly usernameAsClientId?: boolean;
 }
 
+/** Who published what is retained, and whether it may still go out. */
+export interface RetainedSources {
+  /** What is kept of the client that publishes a retained message; undefined where nothing is. */
+  of(client: Client): MessageSource | undefined;
+  readonly mayDeliver: MayDeliver;
+}
+
 /** Told of clients as they come and go; observers see facts after they happen and change nothing. */
 export interface ConnectionObserver {
   connected(connection: Connection): void;
@@ -77,6 +84,7 @@ export interface ConnectionContext {
   readonly log: Logger;
   readonly policy: Policy;
   readonly protection: Protection;
+  readonly retainedSources: RetainedSources;
   readonly router: Router;
   readonly sessions: SessionRegistry;
   readonly pressure: Pressure;

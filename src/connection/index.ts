@@ -1,7 +1,14 @@
 export { Connection } from './connection.js';
 export { ConnectionState } from './connection-state.js';
-export type { ConnectionContext, ConnectionObserver, ListenerOptions, ProtocolOptions } from './context.js';
+export type {
+  ConnectionContext,
+  ConnectionObserver,
+  ListenerOptions,
+  ProtocolOptions,
+  RetainedSources,
+} from './context.js';
 export type { ControlHandler } from './control.js';
+export { mountPointOf } from './mount-point.js';
 export { COMPRESSION } from './on-connect.js';
 export { OutboundTotals } from './outbound.js';
 export { type Ban, type BanKind, banKinds, checkBan, type NewBan } from './protection/ban-list.js';

@@ -320,7 +320,7 @@ function open(
     clientId,
     packet.cleanStart,
     expiryInterval,
-    willOf(will, clientId, connection.mountPoint),
+    willOf(will, clientId, connection),
     connection,
     properties.receiveMaximum ?? 65535,
   );
@@ -376,11 +376,20 @@ function compresses(connection: Connection, { properties }: ConnectPacket): bool
   return properties?.userProperties?.some(([name, value]) => name === COMPRESSION && value === 'deflate') ?? false;
 }
 
-function willOf(will: Will | undefined, clientId: string, mountPoint: string): SessionWill | undefined {
+function willOf(will: Will | undefined, clientId: string, connection: Connection): SessionWill | undefined {
   if (will === undefined) return undefined;
   const { topicName, payload, qos, retain, properties } = will;
+  const source = retain ? connection.context.retainedSources.of(connection.client!) : undefined;
   return {
-    values: { topicName: mount(mountPoint, topicName), payload, qos, retain, properties, publisherId: clientId },
+    values: {
+      topicName: mount(connection.mountPoint, topicName),
+      payload,
+      qos,
+      retain,
+      properties,
+      publisherId: clientId,
+      ...(source === undefined ? {} : { source }),
+    },
     delay: properties?.willDelayInterval ?? 0,
   };
 }

@@ -155,6 +155,7 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     verdict = ReasonCode.ImplementationSpecificError;
   if (verdict === ReasonCode.Success) {
     const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
+    if (view.retain) message.source = context.retainedSources.of(connection.client!);
     verdict =
       entry.delayed === 'control'
         ? control(connection, entry.topicName, message.payload)

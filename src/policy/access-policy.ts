@@ -20,7 +20,7 @@ import type { Standing } from './authorization/who.js';
 import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
 import type { AccessOptions } from './options.js';
 import { PasswordChecker } from './passwords/password-checker.js';
-import type { Admission, AuthenticationExchange, Client, ConnectRequest, Policy } from './policy.js';
+import type { Admission, AuthenticationExchange, Client, ConnectRequest, Identity, Policy } from './policy.js';
 import type { Question } from './sources/facts.js';
 import type { SourceStatus } from './sources/guard.js';
 
@@ -47,6 +47,7 @@ export class AccessPolicy implements Policy {
   readonly users: UserStore;
   /** Undefined where no file is configured. */
   readonly dynamicSecurity: DynamicSecurity | undefined;
+  private readonly loginsByListener: ReadonlyMap<string, readonly AuthenticationSource[]>;
   private readonly rightsByListener: ReadonlyMap<string, readonly AuthorizationSource[]>;
   readonly roles = new RoleBook();
   readonly denyAction: 'ignore' | 'disconnect';
@@ -93,9 +94,10 @@ export class AccessPolicy implements Policy {
     this.usersSources = sources.filter((source): source is UsersSource => source instanceof UsersSource);
     this.stores.set(this.users.source, this.users);
     for (const { store } of this.usersSources) this.stores.set(store.source, store);
+    this.loginsByListener = chainsOf<AuthenticationSource>(options, 'authentication', sources);
     this.authentication = new AuthenticationChain(
       sources,
-      chainsOf<AuthenticationSource>(options, 'authentication', sources),
+      this.loginsByListener,
       () => implied && this.users.size === 0 && this.dynamicSecurity === undefined,
       log,
     );
@@ -178,9 +180,38 @@ export class AccessPolicy implements Policy {
     qos: QoS = 0,
     retain = false,
   ): PubackReasonCode | Promise<PubackReasonCode> {
+    return this.mayPublish(client, topicName, qos, retain, true);
+  }
+
+  /** Whether a client that may be gone by now might publish what is retained of it; a refusal is not counted. */
+  authorizeSource(
+    client: Client,
+    topicName: string,
+    qos: QoS,
+    retain: boolean,
+  ): PubackReasonCode | Promise<PubackReasonCode> {
+    return this.mayPublish(client, topicName, qos, retain, false);
+  }
+
+  /** What the users of a listener say of one of this name now; undefined where they say nothing. */
+  identityOf(username: string, listener: string): Identity | undefined {
+    for (const source of this.loginsByListener.get(listener) ?? this.usersSources) {
+      const user = source instanceof UsersSource ? source.store.get(username) : undefined;
+      if (user !== undefined) return user.identity;
+    }
+    return undefined;
+  }
+
+  private mayPublish(
+    client: Client,
+    topicName: string,
+    qos: QoS,
+    retain: boolean,
+    counts: boolean,
+  ): PubackReasonCode | Promise<PubackReasonCode> {
     if (isOfBroker(topicName)) return isStateOf(client, topicName) ? ReasonCode.Success : ReasonCode.NotAuthorized;
     if (this.allowsAll) return ReasonCode.Success;
-    const decision = this.authorization.publish(client, topicName, qos, retain);
+    const decision = this.authorization.publish(client, topicName, qos, retain, counts);
     return typeof decision === 'string' ? publishAnswers[decision] : decision.then((known) => publishAnswers[known]);
   }
 

@@ -191,6 +191,8 @@ export interface AuthorizationOptions {
   readonly denyAction: 'ignore' | 'disconnect';
   /** Topics whose verdicts are kept for one client. */
   readonly cacheTopicsMax: number;
+  /** Whether new subscriptions get what is retained only while its publisher may publish it. */
+  readonly checkRetainedSource: boolean;
 }
 
 export interface AccessOptions {
@@ -213,7 +215,7 @@ export interface AccessOptions {
 export const openAccess: AccessOptions = {
   users: [],
   authentication: [],
-  authorization: { sources: [], noMatch: 'allow', denyAction: 'ignore', cacheTopicsMax: 0 },
+  authorization: { sources: [], noMatch: 'allow', denyAction: 'ignore', cacheTopicsMax: 0, checkRetainedSource: false },
   roles: [],
   groups: [],
   listeners: [],

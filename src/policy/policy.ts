@@ -95,6 +95,10 @@ export interface Policy {
   authenticate(request: ConnectRequest): Admission | Promise<Admission>;
   /** Begins an exchange by `method`; undefined when the method is not offered [MQTT-4.12.0-1]. */
   beginExchange(method: string, client: Client): AuthenticationExchange | undefined;
+  /**
+   * With `authorization.checkRetainedSource` asked about whoever published what is retained as well: a client that may be gone, without
+   * address and with what the configuration's users say of its name.
+   */
   authorizePublish(
     client: Client,
     topicName: string,

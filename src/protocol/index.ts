@@ -4,7 +4,7 @@ export { decodeBody } from './decoder.js';
 export { encodeAcknowledge, encodePacket } from './encoder.js';
 export { FieldReader } from './field-reader.js';
 export { FieldWriter } from './field-writer.js';
-export { type Handling, IN_MEMORY, Message, type NewMessage, PRIORITY_DEFAULT } from './message.js';
+export { type Handling, IN_MEMORY, Message, type MessageSource, type NewMessage, PRIORITY_DEFAULT } from './message.js';
 export { messageRecordBytes, readMessageRecord, writeMessageRecord } from './message-record.js';
 export * from './packet.js';
 export { PacketReader } from './packet-reader.js';

@@ -5,9 +5,12 @@
  *              (flag 0x08)      (flag 0x10)
  *
  * flags: QoS in bits 0 and 1, RETAIN in bit 2. Times are milliseconds since the Unix epoch. The payload ends with the record.
+ *
+ * publisher: the client identifier; where the source is kept, NUL and the name of the listener follow, and NUL and the user name if the
+ * client has one. No identifier holds NUL, and a Dunlin that knows of no sources reads a publisher that nobody is.
  */
 import { copyBytes } from '../base/index.js';
-import { Message } from './message.js';
+import { Message, type MessageSource } from './message.js';
 import type { QoS } from './packet.js';
 import {
   readVariableByteInteger,
@@ -18,22 +21,26 @@ import {
 const RETAIN = 0x04;
 const EXPIRES = 0x08;
 const PUBLISHER = 0x10;
+const PUBLISHER_BYTES_MAX = 0xffff;
+/** Instead of a source that is too long to be kept: one without a name, to whom only what is everybody's is allowed. */
+const NAMELESS = '\0';
 
-/** Bytes of the record; `withPublisher` keeps who published it, for No Local. */
+/** Bytes of the record; `withPublisher` keeps who published it, for No Local, and the source. */
 export function messageRecordBytes(message: Message, withPublisher: boolean): number {
+  const publisher = withPublisher ? publisherOf(message) : undefined;
   const properties = message.propertiesEnd - message.propertiesStart;
   return (
     3 +
     variableByteIntegerLength(properties) +
     message.bytes +
     (message.expiresAtMs === 0 ? 0 : 6) +
-    (withPublisher && message.publisherId !== undefined ? 2 + Buffer.byteLength(message.publisherId) : 0)
+    (publisher === undefined ? 0 : 2 + Buffer.byteLength(publisher))
   );
 }
 
 /** Writes the record to `into` at `at`, where there is room for `messageRecordBytes`. */
 export function writeMessageRecord(message: Message, withPublisher: boolean, into: Buffer, at: number): void {
-  const publisher = withPublisher ? message.publisherId : undefined;
+  const publisher = withPublisher ? publisherOf(message) : undefined;
   let position = at + 1;
   let flags = message.qos | (message.retain ? RETAIN : 0);
   if (message.expiresAtMs !== 0) {
@@ -60,6 +67,22 @@ export function writeMessageRecord(message: Message, withPublisher: boolean, int
   copyBytes(body, message.payloadStart, message.bodyEnd, into, position + propertiesBytes);
 }
 
+function publisherOf({ publisherId, source }: Message): string | undefined {
+  if (source === undefined) return publisherId;
+  const { clientId, listener, username } = source;
+  const publisher = `${clientId}\0${listener}${username === undefined ? '' : `\0${username}`}`;
+  return Buffer.byteLength(publisher) > PUBLISHER_BYTES_MAX ? NAMELESS : publisher;
+}
+
+function sourceOf(publisher: string, clientEnd: number): MessageSource {
+  const listenerEnd = publisher.indexOf('\0', clientEnd + 1);
+  return {
+    clientId: publisher.slice(0, clientEnd),
+    listener: publisher.slice(clientEnd + 1, listenerEnd < 0 ? undefined : listenerEnd),
+    username: listenerEnd < 0 ? undefined : publisher.slice(listenerEnd + 1),
+  };
+}
+
 /** The message of the record `bytes[start..end)`, whose bytes it goes on using. */
 export function readMessageRecord(bytes: Buffer, start: number, end: number): Message {
   const flags = bytes[start]!;
@@ -70,9 +93,15 @@ export function readMessageRecord(bytes: Buffer, start: number, end: number): Me
     at += 6;
   }
   let publisherId: string | undefined;
+  let source: MessageSource | undefined;
   if (flags & PUBLISHER) {
     const length = bytes.readUInt16LE(at);
     publisherId = bytes.toString('utf8', at + 2, at + 2 + length);
+    const clientEnd = publisherId.indexOf('\0');
+    if (clientEnd >= 0) {
+      source = sourceOf(publisherId, clientEnd);
+      publisherId = source.clientId;
+    }
     at += 2 + length;
   }
   const topicStart = at + 2;
@@ -80,7 +109,7 @@ export function readMessageRecord(bytes: Buffer, start: number, end: number): Me
   const propertiesBytes = readVariableByteInteger(bytes, topicEnd, end);
   const propertiesStart = topicEnd + variableByteIntegerLength(propertiesBytes);
   const propertiesEnd = propertiesStart + propertiesBytes;
-  return new Message(
+  const message = new Message(
     bytes.toString('utf8', topicStart, topicEnd),
     (flags & 3) as QoS,
     (flags & RETAIN) !== 0,
@@ -95,4 +124,6 @@ export function readMessageRecord(bytes: Buffer, start: number, end: number): Me
     publisherId,
     false,
   );
+  message.source = source;
+  return message;
 }

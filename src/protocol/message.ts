@@ -30,6 +30,14 @@ const OWN_BUFFER_BYTES = 4096;
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 
+/** Who published a message, as far as its rights count later: kept with a retained one where its source is to be checked. */
+export interface MessageSource {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  /** Name of the listener it came by. */
+  readonly listener: string;
+}
+
 export interface NewMessage {
   topicName: string;
   payload: Uint8Array | string;
@@ -39,6 +47,7 @@ export interface NewMessage {
   properties?: Properties | undefined;
   /** Client identifier of the publisher, for No Local; undefined for the broker itself. */
   publisherId?: string | undefined;
+  source?: MessageSource | undefined;
 }
 
 /** How the messages of a topic are to be kept, by the configuration's rules on topic filters. */
@@ -64,6 +73,8 @@ export class Message {
    * The Variable Header begins two bytes before `topicStart`, the Packet Identifier stands at `topicEnd`.
    */
   wireForm: 0 | 3 | 5 = 0;
+  /** Of a retained message whose source is to be checked; undefined where nobody is. */
+  source: MessageSource | undefined;
   private kept: Message | undefined;
 
   constructor(
@@ -162,6 +173,7 @@ export class Message {
       false,
     );
     copy.handling = this.handling;
+    copy.source = this.source;
     return copy;
   }
 
@@ -181,6 +193,7 @@ export class Message {
     const message = scratch;
     message.kept = undefined;
     message.storedBody = '';
+    message.source = undefined;
     message.wireForm = view.qos === 0 ? 0 : view.version5 ? 5 : 3;
     message.topicName = topicName;
     message.qos = view.qos;
@@ -252,7 +265,7 @@ export class Message {
     const propertiesEnd = topicEnd + (properties?.length ?? 0);
     body.set(payload, propertiesEnd);
     const expiry = values.properties?.messageExpiryInterval;
-    return new Message(
+    const message = new Message(
       values.topicName,
       values.qos ?? 0,
       values.retain ?? false,
@@ -267,6 +280,8 @@ export class Message {
       values.publisherId,
       false,
     );
+    message.source = values.source;
+    return message;
   }
 }
 

@@ -91,6 +91,7 @@ export class DelayedMessages {
         retain: message.retain,
         properties: message.properties,
         publisherId: message.publisherId,
+        source: message.source,
       },
       0,
     );

@@ -1,6 +1,7 @@
 export { isControlTopic } from './control-topic.js';
 export { type DelayedMessage, DelayedMessages } from './delayed-messages.js';
 export { GroupStore } from './group-store.js';
+export { type MayDeliver, retainedStill } from './retained-source.js';
 export { PAUSE, type Retained, type RetainedLimits, RetainedStore } from './retained-store.js';
 export { Router, type RouterOptions, retainedLimits } from './router.js';
 export { SharedGroup, type ShareStrategy, shareStrategies } from './shared-group.js';

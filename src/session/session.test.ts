@@ -222,6 +222,19 @@ describe('a session', () => {
     assert.deepEqual(link.take(), []);
   });
 
+  it('sends no stored messages for a subscription that ended before their turn', () => {
+    const bench = new SessionBench();
+    for (const topicName of ['a', 'b']) bench.publish(`stored ${topicName}`, { topicName, retain: true });
+    const { session, link } = bench.open('c', { receiveMaximum: 1 });
+    session.subscribe(subscribed('+', 1));
+    session.pump();
+    assert.deepEqual(link.take(), ['1:stored a+retain']);
+    assert.equal(session.unsubscribe('+'), ReasonCode.Success);
+    session.puback(1);
+    session.pump();
+    assert.deepEqual(link.take(), []);
+  });
+
   it('hands what it had of a group to other members when it leaves', () => {
     const bench = new SessionBench();
     const first = bench.open('first', { receiveMaximum: 2 });

@@ -21,7 +21,16 @@ import {
   topicMatches,
   type UnsubackReasonCode,
 } from '../protocol/index.js';
-import { type Delivery, PAUSE, type Router, type SharedGroup, type Subscriber, Subscription } from '../router/index.js';
+import {
+  type Delivery,
+  type MayDeliver,
+  PAUSE,
+  type Router,
+  retainedStill,
+  type SharedGroup,
+  type Subscriber,
+  Subscription,
+} from '../router/index.js';
 import { ByteWindow } from './byte-window.js';
 import type { HeldPublisher, Link } from './link.js';
 import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
@@ -44,6 +53,8 @@ export interface SessionContext {
   readonly onSlowConsumer?: (session: Session) => void;
   /** Messages go out with the QoS of the subscription, whatever they came with. */
   readonly upgradeQoS?: boolean;
+  /** Asked about each retained message that a subscription would get; absent: all may go out. */
+  readonly mayDeliverRetained?: MayDeliver;
 }
 
 /** Session Expiry Interval that never expires (v5 §3.1.2.11.2). */
@@ -70,10 +81,14 @@ export interface SessionWill {
 interface RetainedCursor {
   readonly messages: Iterator<Message | typeof PAUSE>;
   readonly subscription: Subscription;
+  /** A message whose source is being asked about: nothing of this subscription goes out before the answer. */
+  asked: { readonly message: Message; verdict: boolean | undefined } | undefined;
 }
 
 /** While a limit on retained messages holds them up, milliseconds. */
 const RETAINED_WAIT_MS = 250;
+/** Retained messages left out before others get their turn. */
+const LEFT_OUT_STEP = 128;
 
 export class Session implements Subscriber {
   matchMark = 0;
@@ -99,6 +114,8 @@ export class Session implements Subscriber {
   /** Retained messages that may be sent now, as of `retainedSince`. */
   private retainedAllowance = 0;
   private retainedSince = 0;
+  /** Retained messages left out since the last that was not. */
+  private leftOut = 0;
   /** Since when messages wait though the client is there; 0 while none do. */
   private behindSinceMs = 0;
   private retainedTimer: WheelTimer | undefined;
@@ -350,7 +367,11 @@ export class Session implements Subscriber {
     if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
     if (this.context.router.retained.size === 0) return;
     this.cursors ??= [];
-    this.cursors.push({ messages: this.context.router.retained.match(request.topicFilter), subscription });
+    this.cursors.push({
+      messages: this.context.router.retained.match(request.topicFilter),
+      subscription,
+      asked: undefined,
+    });
   }
 
   private addSubscription(request: SubscribeRequest): {
@@ -389,7 +410,8 @@ export class Session implements Subscriber {
     if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
     this.subscriptions!.delete(fullFilter);
     if (this.subscriptions!.size === 0) this.subscriptions = undefined;
-    if (this.cursors) this.cursors = this.cursors.filter((cursor) => cursor.subscription !== subscription);
+    const cursors = this.cursors?.filter((cursor) => cursor.subscription !== subscription) ?? [];
+    this.cursors = cursors.length > 0 ? cursors : undefined;
     this.stored?.store.removeSubscription(this.owner, subscription.shareName, subscription.topicFilter);
     this.shared?.delete(fullFilter);
     if (this.shared?.size === 0) this.shared = undefined;
@@ -450,9 +472,14 @@ export class Session implements Subscriber {
   }
 
   private hasWaiting(): boolean {
-    return (
-      (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.cursors !== undefined
-    );
+    return (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.hasRetained();
+  }
+
+  /** Whether retained messages wait for their turn; what waits for an answer holds up nothing else. */
+  private hasRetained(): boolean {
+    if (this.cursors === undefined) return false;
+    const { asked } = this.cursors[0]!;
+    return asked === undefined || asked.verdict !== undefined;
   }
 
   private enqueue(item: Outgoing, message: Message): boolean {
@@ -624,6 +651,7 @@ export class Session implements Subscriber {
   private sendRetained(link: Link): boolean {
     if (!this.maySendRetained()) return false;
     const cursor = this.cursors![0]!;
+    if (cursor.asked !== undefined) return this.sendAsked(cursor, cursor.asked, link);
     const next = cursor.messages.next();
     if (next.done) {
       this.cursors!.shift();
@@ -635,13 +663,54 @@ export class Session implements Subscriber {
       link.again();
       return false;
     }
-    const { subscription } = cursor;
-    if (subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
+    if (cursor.subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
+    const { mayDeliverRetained } = this.context;
+    if (mayDeliverRetained !== undefined) {
+      const verdict = mayDeliverRetained(message);
+      if (verdict === false) return this.leaveOut(link);
+      if (verdict !== true) return this.awaitVerdict(verdict, message, cursor);
+    }
+    this.sendStored(message, cursor.subscription, link);
+    return true;
+  }
+
+  private awaitVerdict(answer: Promise<boolean>, message: Message, cursor: RetainedCursor): false {
+    const asked: NonNullable<RetainedCursor['asked']> = { message, verdict: undefined };
+    cursor.asked = asked;
+    void answer.then((verdict) => {
+      asked.verdict = verdict;
+      this.link?.again();
+    });
+    return false;
+  }
+
+  /** Goes on with a message that was asked about. */
+  private sendAsked(
+    cursor: RetainedCursor,
+    { message, verdict }: NonNullable<RetainedCursor['asked']>,
+    link: Link,
+  ): boolean {
+    if (verdict === undefined) return false;
+    cursor.asked = undefined;
+    const current = verdict ? retainedStill(this.context.router.retained, message) : undefined;
+    if (current !== undefined) this.sendStored(current, cursor.subscription, link);
+    return true;
+  }
+
+  /** Returns false when many were left out, and it is to go on in another turn. */
+  private leaveOut(link: Link): boolean {
+    if (++this.leftOut < LEFT_OUT_STEP) return true;
+    this.leftOut = 0;
+    link.again();
+    return false;
+  }
+
+  private sendStored(message: Message, subscription: Subscription, link: Link): void {
+    this.leftOut = 0;
     const qos = this.qosOf(message.qos, subscription.qos);
     this.retainedAllowance--;
     message.handling = this.context.router.handlingOf(message.topicName);
     this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
-    return true;
   }
 
   /** Keeps to the rate of retained messages to one client; what was not used allows a second's worth at once. */

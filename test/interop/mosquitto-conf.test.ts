@@ -23,6 +23,7 @@ interface Scene {
   /** Gets to a broker, and says nothing. */
   client(version: ProtocolVersion, listener?: number): Promise<WireClient>;
   readonly log: Lines;
+  signal(name: NodeJS.Signals): void;
 }
 
 type Probe = (scene: Scene) => Promise<unknown>;
@@ -58,6 +59,7 @@ async function runWith(command: readonly string[], text: string, probe: Probe): 
     };
     return await probe({
       log,
+      signal: (name) => child.kill(name),
       client: async (version, listener = 1) => {
         const client = new WireClient(await reach(ports[listener - 1]!), version);
         clients.push(client);
@@ -273,6 +275,55 @@ describe('one mosquitto.conf, two brokers', { skip: programs.includes(undefined)
       probe,
     );
     assert.deepEqual(ours, theirs);
+  });
+
+  it('check_retain_source', async () => {
+    const acl = join(folder, 'retained.acl');
+    const reads = 'user reader\ntopic read #\n';
+    const all = `${reads}user ada\ntopic write t/#\nuser bob\ntopic write t/#\npattern write of/%c/#\n`;
+    const withoutAda = `${reads}user bob\ntopic write t/#\npattern write of/of-bob/#\n`;
+    const probe: Probe = async (scene) => {
+      const client = async (clientId: string, username: string) => {
+        const made = await scene.client(4);
+        await made.connect({ clientId, username });
+        return made;
+      };
+      for (const username of ['ada', 'bob']) {
+        const publisher = await client(`of-${username}`, username);
+        await publisher.deliver(`t/${username}`, 'x', { qos: 1, retain: true });
+        await publisher.deliver(`of/of-${username}/y`, 'x', { qos: 1, retain: true });
+        await leave(publisher);
+      }
+      const found = async (clientId: string, topicFilter: string) => {
+        const reader = await client(clientId, 'reader');
+        await reader.subscribe(topicFilter);
+        reader.send({ type: PacketType.Pingreq });
+        const names: string[] = [];
+        for (;;) {
+          const { packet } = await reader.next();
+          if (packet.type === PacketType.Pingresp) return names.sort();
+          if (packet.type === PacketType.Publish) names.push(packet.topicName);
+        }
+      };
+      const before = await found('before', '#');
+      writeFileSync(acl, withoutAda);
+      scene.signal('SIGHUP');
+      await scene.log.find(/Reloading config|a changed file was read/);
+      return { before, after: await found('after', '#'), one: await found('one', 't/ada') };
+    };
+    const complete = ['of/of-ada/y', 'of/of-bob/y', 't/ada', 't/bob'];
+    for (const [said, after] of [
+      ['check_retain_source true\n', ['of/of-bob/y', 't/bob']],
+      ['check_retain_source false\n', complete],
+    ] as const) {
+      writeFileSync(acl, all);
+      const text = `${said}acl_file ${acl}\nlog_type all\n${open}`;
+      const theirs = await runWith([programs[0]!], text, probe);
+      writeFileSync(acl, all);
+      const ours = await runWith([process.execPath, join(root, 'bin', 'dunlin')], text, probe);
+      assert.deepEqual(ours, theirs, said);
+      assert.deepEqual(ours, { before: complete, after, one: said.includes('false') ? ['t/ada'] : [] });
+    }
   });
 
   it('the lines of the log about clients', async () => {

@@ -257,8 +257,8 @@ describe('limits of a mosquitto.conf', () => {
       assert.match(scene.log.join(''), /Error: The broker is overloaded/);
     }));
 
-  it('check_retain_source is as if it were false', () =>
-    withConf(open('check_retain_source false'), async (scene) => {
+  it('check_retain_source has nobody to ask about without an access list', () =>
+    withConf(open('check_retain_source true'), async (scene) => {
       const publisher = await scene.client(4);
       await publisher.connect({ clientId: 'publisher' });
       await publisher.deliver('r', 'kept', { retain: true });

@@ -66,6 +66,7 @@ export class MemoryBroker {
       nowMs: () => this.nowMs,
       wheel: this.wheel,
       turn: new Turn(),
+      retainedSources: { of: () => undefined, mayDeliver: () => true },
       run: new PublishRun(),
       view: new PublishView(),
       limits: all,

@@ -37,6 +37,7 @@ const ofBroker: Record<string, fc.Arbitrary<string>> = {
   memory_limit: integer(0, 1e12),
   global_max_clients: integer(1, 1e7),
   global_max_connections: integer(1, 1e7),
+  check_retain_source: flag,
   retain_available: flag,
   upgrade_outgoing_qos: flag,
   queue_qos0_messages: flag,

@@ -69,6 +69,12 @@ export function mapAccess(
   const authorization = defined(known.authorization);
   if (authentication.length > 0) draft.set('authentication', authentication, undefined);
   if (authorization.length > 0) draft.set('authorization.sources', authorization, undefined);
+  if (known.authorization.size > 0)
+    draft.set(
+      'authorization.checkRetainedSource',
+      sections.global.flag('check_retain_source') ?? true,
+      sections.global.line('check_retain_source'),
+    );
   for (const { listener, ...chain } of chains) {
     for (const kind of ['authentication', 'authorization'] as const) {
       const all = [...known[kind].keys()];

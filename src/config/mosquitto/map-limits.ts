@@ -80,13 +80,6 @@ export function mapGlobal(global: Block, draft: Draft, remarks: Remarks): void {
     true,
     'a client whose subscriptions overlap gets a message once',
   );
-  warnOfFlag(
-    global,
-    remarks,
-    'check_retain_source',
-    true,
-    'retained messages stay when their publisher loses the right to publish them',
-  );
   set('process.pidFile', 'pid_file', global.text('pid_file'));
   set('process.user', 'user', global.text('user'));
 

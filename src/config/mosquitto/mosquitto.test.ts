@@ -36,6 +36,30 @@ const warningsOf = (text: string) => {
   return warnings.map(formatProblem);
 };
 
+describe('check_retain_source', () => {
+  const checks = (text: string) => configOf(text).authorization.checkRetainedSource;
+
+  it('holds where there is an access list, unless it is false', () => {
+    const acl = 'listener 1884\nallow_anonymous true\nacl_file a\n';
+    assert.equal(checks(acl), true);
+    assert.equal(checks(`check_retain_source true\n${acl}`), true);
+    assert.equal(checks(`check_retain_source false\n${acl}`), false);
+    assert.equal(
+      checks('plugin /x/mosquitto_dynamic_security.so\nplugin_opt_config_file d.json\nlistener 1884\n'),
+      true,
+    );
+  });
+
+  it('is nothing without one, and no word is lost about it', () => {
+    const open = 'check_retain_source true\nlistener 1884\nallow_anonymous true\n';
+    assert.equal(checks(open), false);
+    assert.deepEqual(
+      warningsOf(open),
+      warningsOf(open.replace(/^.*\n/, '')).map((line) => line.replace(':1:', ':2:')),
+    );
+  });
+});
+
 describe('reading', () => {
   it('takes comments, blanks, tabs and line ends of Windows', () => {
     const { limits } = configOf('# one\r\n\r\n  # two\r\nmax_packet_size   5000  \r\n\tmax_queued_messages\t7\r\n');
@@ -446,7 +470,7 @@ describe('bridges', () => {
     );
     assert.deepEqual(draft.root.dynamicSecurity, { file: '/var/lib/d.json', passwordFile: '/p' });
     assert.equal(draft.root.authentication, undefined);
-    assert.equal(draft.root.authorization, undefined);
+    assert.deepEqual(draft.root.authorization, { checkRetainedSource: true });
   });
 });
 
@@ -461,7 +485,10 @@ describe('the table', () => {
     const textOf = (paths: readonly string[]) =>
       paths.map((path) => readFileSync(path, 'utf8').replaceAll('\\n', '\n')).join('\n');
     // Seen by a client or, those of bridges, by a remote; their mapping alone is no test of them.
-    const text = textOf(['apps/cli/mosquitto-conf.test.ts', ...scenarios(['access', 'limits', 'listeners', 'tls'])]);
+    const text = textOf([
+      'apps/cli/mosquitto-conf.test.ts',
+      ...scenarios(['access', 'limits', 'listeners', 'retained', 'tls']),
+    ]);
     const ofBridges = textOf(
       scenarios(['login', 'remotes', 'topics', 'messages', 'queue', 'tls'].map((theme) => `bridges-${theme}`)),
     );

@@ -65,13 +65,20 @@ export class AuthorizationChain {
     this.generation++;
   }
 
-  publish(client: Client, topicName: string, qos: number, retain: boolean): Decision | Promise<Decision> {
+  /** `counts`: whether a refusal is one of a client that wants something. */
+  publish(
+    client: Client,
+    topicName: string,
+    qos: number,
+    retain: boolean,
+    counts = true,
+  ): Decision | Promise<Decision> {
     if (client.identity?.superuser === true) return 'allow';
     const access = this.accessOf(client);
     const bit = 1 << (qos * 2 + (retain ? 1 : 0));
     const known = this.knownOf(access, topicName);
-    if ((known & bit) !== 0) return (known & (bit << ALLOWED)) !== 0 ? 'allow' : this.deny();
-    return this.decide(access, { action: 'publish', topic: topicName, qos, retain }, bit);
+    if ((known & bit) !== 0) return (known & (bit << ALLOWED)) !== 0 ? 'allow' : this.deny(counts);
+    return this.decide(access, { action: 'publish', topic: topicName, qos, retain }, bit, counts);
   }
 
   subscribe(client: Client, topicFilter: string, qos: number): Decision | Promise<Decision> {
@@ -144,14 +151,14 @@ export class AuthorizationChain {
     return this.sources.map((source) => source.status());
   }
 
-  private decide(access: ClientAccess, question: Question, bit: number): Decision | Promise<Decision> {
+  private decide(access: ClientAccess, question: Question, bit: number, counts = true): Decision | Promise<Decision> {
     const answer = this.ask(access.bound, question, 0);
-    if (!(answer instanceof Promise)) return this.settle(access, question, bit, answer);
+    if (!(answer instanceof Promise)) return this.settle(access, question, bit, answer, counts);
     return answer.then(
-      (known) => this.settle(access, question, bit, known),
+      (known) => this.settle(access, question, bit, known, counts),
       (error: unknown) => {
         if (!(error instanceof SourceUnavailable)) throw error;
-        this.unavailable++;
+        if (counts) this.unavailable++;
         return 'unavailable';
       },
     );
@@ -166,15 +173,15 @@ export class AuthorizationChain {
     return undefined;
   }
 
-  private settle(access: ClientAccess, { topic }: Question, bit: number, answer: Answer): Decision {
+  private settle(access: ClientAccess, { topic }: Question, bit: number, answer: Answer, counts: boolean): Decision {
     // Nobody administers the broker because nothing was said about it.
     const permit = answer?.permit ?? (this.options.noMatch === 'allow' && !topic.startsWith('$CONTROL/'));
     if (bit !== 0) this.keep(access, topic, bit, permit);
-    return permit ? 'allow' : this.deny();
+    return permit ? 'allow' : this.deny(counts);
   }
 
-  private deny(): Decision {
-    this.denied++;
+  private deny(counts: boolean): Decision {
+    if (counts) this.denied++;
     return 'deny';
   }
 
