@@ -129,7 +129,7 @@ function announce(broker: Broker, config: Config, logger: AdjustableLogger): voi
   if (config.listeners.length === 0) logger.warning('listener.none', 'No listener is configured; nobody can connect.');
 }
 
-export function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
+function listenerUrl(listener: ListenerConfig, address: string | undefined, port: number | undefined): string {
   const path = !isWebSocket(listener.protocol) ? '' : listener.path === '*' ? '/' : listener.path;
   if (listener.unixPath !== undefined)
     return `${listener.protocol}+unix:${listener.unixPath}${path === '' ? '' : `:${path}`}`;
