@@ -515,6 +515,20 @@ describe('the folder', () => {
     }
   });
 
+  it('has its list read again, and told, though another file is damaged', async () => {
+    const one = await open();
+    const other = await open();
+    await one.issue({ commonName: 'device' });
+    other.readAgain();
+    const changes: string[] = [];
+    other.onChange((change) => changes.push(change));
+    await one.revoke('device');
+    writeFileSync(join(folder.at('ca'), 'ca.pem'), 'nonsense');
+    assert.throws(() => other.readAgain(), fault('CA_DAMAGED', /ca\.pem/));
+    assert.equal(other.find('device').state, 'revoked');
+    assert.deepEqual(changes, ['list']);
+  });
+
   it('is not opened when the list cannot be read: it would let in who was revoked', async () => {
     const authority = await open();
     await authority.issue({ commonName: 'device' });

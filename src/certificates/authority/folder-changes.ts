@@ -34,8 +34,8 @@ export class FolderChanges {
       const before = this.contents.marks();
       this.files.settle('ca');
       this.files.settle('server');
-      this.contents.read();
       try {
+        this.contents.read();
         return await work();
       } finally {
         this.tell(before);
@@ -45,8 +45,12 @@ export class FolderChanges {
 
   readAgain(): void {
     const before = this.contents.marks();
-    this.contents.read();
-    this.tell(before);
+    try {
+      this.contents.read();
+    } finally {
+      // What was read before a damaged file counts, a revocation above all.
+      this.tell(before);
+    }
   }
 
   /** Reads again whenever files have changed. */
