@@ -12,6 +12,7 @@ import { WebSocket } from 'ws';
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import type { ConnectRequest, Policy } from '../../src/policy/index.js';
 import { endProcess, Lines, root, within } from '../interop/support.js';
+import { closing } from '../support/closing.js';
 import { Authority, Folder, type Issued } from '../support/pki.js';
 import { recordingLogger } from '../support/tls-scene.js';
 import { WireClient } from '../support/wire-client.js';
@@ -100,7 +101,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       fresh.stream.destroy();
       const refused = await dial(port, { cert: bob.certificate, key: bob.key });
       refused.resume();
-      await once(refused, 'close');
+      await closing(refused);
       assert.equal(broker.metrics.tlsHandshakesFailed, 1);
       assert.ok(lines.some(({ sentence }) => sentence === 'Refused in the TLS handshake: its certificate is revoked.'));
 
@@ -226,7 +227,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
           socket.on('close', () => closed++);
           socket.resume();
         }
-        const ended = Promise.all(sockets.map((socket) => once(socket, 'close')));
+        const ended = Promise.all(sockets.map(closing));
         while (closed < 3) await new Promise((resolve) => setTimeout(resolve, 5));
         assert.equal(broker.metrics.tlsHandshakesFailed, 0, 'the others had their time');
         await within(ended, 'the ends of the handshakes');
