@@ -19,14 +19,7 @@ export async function within<T>(promise: Promise<T>, what: () => string): Promis
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** A port that nobody listens on at present. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+export { freePort } from './free-port.js';
 
 /** Brokers of one test. */
 export class Brokers {
