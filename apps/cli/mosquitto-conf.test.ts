@@ -73,9 +73,10 @@ async function startWith(env: Readonly<Record<string, string>>, ...args: string[
     }
   };
   const stop = async (): Promise<void> => {
-    const exited = once(child, 'exit');
+    // Not `exit`: what it wrote last may come after that.
+    const closed = once(child, 'close');
     child.kill('SIGTERM');
-    await exited;
+    await closed;
   };
   return { child, saw, stop, text: () => text };
 }
@@ -257,7 +258,7 @@ describe('dunlin -c mosquitto.conf', { timeout: 120_000 }, () => {
     await other.subscribe('a/b');
     await heard(/^\$SYS\/broker\/log\/M\/subscribe .*other 0 a\/b$/);
     await untilText(log, /New client connected from .* as other/);
-    assert.match(broker.text(), /New client connected from .* as other/);
+    await broker.saw(/New client connected from .* as other/);
     renameSync(log, `${log}.1`);
     broker.child.kill('SIGHUP');
     await untilText(log, /holds no change/);

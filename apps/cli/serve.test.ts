@@ -62,9 +62,10 @@ function start(args: string[], cwd = folder) {
     }
   };
   const stop = async (signal: NodeJS.Signals) => {
-    const exited = once(child, 'exit');
+    // Not `exit`: what it wrote last may come after that.
+    const closed = once(child, 'close');
     child.kill(signal);
-    return (await exited)[0] as number | null;
+    return (await closed)[0] as number | null;
   };
   return { child, entries, saw, stop };
 }
