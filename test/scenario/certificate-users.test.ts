@@ -51,6 +51,7 @@ describe('users by certificate', { timeout: 60_000 }, () => {
       const { port } = broker.listeners.find((each) => each.name === name)!;
       const socket = connect({
         port: port!,
+        host: '127.0.0.1',
         servername: 'localhost',
         ca: authority.certificate,
         cert: certificate,

@@ -152,7 +152,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
     await withBroker(
       { protocol: 'wss', tls },
       async (broker, port) => {
-        const webSocket = new WebSocket(`wss://localhost:${port}/mqtt`, 'mqtt', {
+        const webSocket = new WebSocket(`wss://127.0.0.1:${port}/mqtt`, 'mqtt', {
           ca: authority.certificate,
           cert: alice.certificate,
           key: alice.key,
@@ -193,7 +193,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       [alice, true],
       [await (await Authority.create('Stranger')).issue('alice'), false],
     ] as const) {
-      const webSocket = new WebSocket(`wss://localhost:${port}/mqtt`, 'mqtt', {
+      const webSocket = new WebSocket(`wss://127.0.0.1:${port}/mqtt`, 'mqtt', {
         ca: authority.certificate,
         cert: issued.certificate,
         key: issued.key,
