@@ -103,7 +103,7 @@ async function leave(made: WireClient): Promise<void> {
   await made.ended();
 }
 
-describe('dunlin -c mosquitto.conf', { timeout: 120_000 }, () => {
+describe('dunlin -c mosquitto.conf', { timeout: 300_000 }, () => {
   it('checks with --test-config and config check, naming what has no effect', async () => {
     const good = file('good.conf', 'autosave_interval 5\nlistener 1884 127.0.0.1\nallow_anonymous true\n');
     const bad = file('bad.conf', 'listener 1884\nnonsense 1\nmax_packet_size x\n');

@@ -76,7 +76,7 @@ async function reachable(port: number): Promise<void> {
   socket.destroy();
 }
 
-describe('the command', { timeout: 120_000 }, () => {
+describe('the command', { timeout: 300_000 }, () => {
   it('says what it is', async () => {
     const help = await run('--help');
     assert.equal(help.code, 0);
@@ -170,7 +170,7 @@ describe('the command', { timeout: 120_000 }, () => {
   });
 });
 
-describe('the broker as a process', { timeout: 120_000 }, () => {
+describe('the broker as a process', { timeout: 300_000 }, () => {
   it('names where it listens, and stops in order', async () => {
     const config = file('two.yaml', 'listeners: [{ name: a, port: 0 }, { name: b, protocol: ws, port: 0, path: /x }]');
     const broker = start(['-c', config, '-p', '0']);

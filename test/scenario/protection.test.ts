@@ -12,7 +12,7 @@ import { type BrokerOptions, createBroker } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
 import { PacketType } from '../../src/protocol/index.js';
 import { Scene } from '../support/scene.js';
-import { type ConnectOptions, WireClient } from '../support/wire-client.js';
+import { type ConnectOptions, PATIENCE_MS, WireClient } from '../support/wire-client.js';
 
 async function withScene(
   options: BrokerOptions,
@@ -142,11 +142,14 @@ describe('numbers of connections', () => {
 
   it('are bounded in a second', () =>
     withScene({ config: { protection: { connectionsPerSecondMax: 3 } } }, async (scene) => {
-      const clients = await Promise.all(Array.from({ length: 12 }, () => scene.open()));
-      await Promise.all(
-        clients.map((client) => Promise.race([client.ended(), new Promise((resolve) => setTimeout(resolve, 300))])),
-      );
-      assert.ok(scene.broker.metrics.connectionsRefused >= 6, `${scene.broker.metrics.connectionsRefused} refused`);
+      const { metrics } = scene.broker;
+      await Promise.all(Array.from({ length: 40 }, () => scene.open()));
+      // The kernel has taken them; the broker may come to it later.
+      const deadline = Date.now() + PATIENCE_MS;
+      while (metrics.connections + metrics.connectionsRefused < 40 && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.ok(metrics.connections >= 3, `${metrics.connections} let in`);
+      assert.ok(metrics.connectionsRefused >= 6, `${metrics.connectionsRefused} refused`);
     }));
 });
 
