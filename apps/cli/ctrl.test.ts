@@ -48,6 +48,7 @@ describe('dunlin ctrl dynsec', { timeout: 300_000 }, () => {
         ],
         dynamicSecurity: { file },
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
     });
     await broker.start();

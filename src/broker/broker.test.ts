@@ -19,7 +19,15 @@ const listener = { name: 'test', host: '127.0.0.1', port: 0 };
 
 /** A broker that is stopped when its test ends; it does not listen unless the configuration says where. */
 function make(context: TestContext, config: ConfigInput = {}, more: Omit<BrokerOptions, 'config'> = {}): Broker {
-  const broker = createBroker({ config: { listeners: [], sys: { intervalSeconds: 0 }, ...config }, ...more });
+  const broker = createBroker({
+    config: {
+      listeners: [],
+      sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
+      ...config,
+    },
+    ...more,
+  });
   context.after(() => broker.stop());
   return broker;
 }

@@ -70,6 +70,7 @@ describe('TLS with programs of others', { skip: programs.includes(undefined), ti
           { name: 'both', protocol: 'mqtts', port: 0, tls: { ...own, psk } },
         ],
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
       policy: {
         authenticate: (request) => {

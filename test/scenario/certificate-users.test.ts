@@ -44,7 +44,12 @@ describe('users by certificate', { timeout: 60_000 }, () => {
     };
     const listener = (name: string) => ({ name, protocol: 'mqtts' as const, port: 0, tls });
     const broker = createBroker({
-      config: { listeners: [listener('one'), listener('two')], sys: { intervalSeconds: 0 }, ...config },
+      config: {
+        listeners: [listener('one'), listener('two')],
+        sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
+        ...config,
+      },
     });
     await broker.start();
     const tryIt = async (name: string, { certificate, key }: Issued, username?: string): Promise<number> => {

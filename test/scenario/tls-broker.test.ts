@@ -51,7 +51,12 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
     more: ConfigInput = {},
   ): Promise<void> {
     const { log, lines } = recordingLogger();
-    const config = { ...more, listeners: [{ name: 'test', port: 0, ...listener }], sys: { intervalSeconds: 0 } };
+    const config = {
+      ...more,
+      listeners: [{ name: 'test', port: 0, ...listener }],
+      sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
+    };
     const broker = createBroker({ config, logger: log, policy });
     await broker.start();
     try {
@@ -174,7 +179,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
   it('knows the certificate of clients that come by the HTTPS server of a program', async () => {
     const requests: ConnectRequest[] = [];
     const broker = createBroker({
-      config: { listeners: [], sys: { intervalSeconds: 0 } },
+      config: { listeners: [], sys: { intervalSeconds: 0 }, protection: { overload: { eventLoopDelayMsMax: 0 } } },
       policy: {
         authenticate: (request) => {
           requests.push(request);
