@@ -45,7 +45,7 @@ describe('scenarios on mosquitto', { skip: leftOut }, () => {
         tls: scenario.tls === undefined ? undefined : benchCertificate(),
       });
       try {
-        const options = { seconds: 0.3, warmUpSeconds: 0, core: undefined, mqload: undefined };
+        const options = { seconds: 1, warmUpSeconds: 0, core: undefined, mqload: undefined };
         const figures = await measure(tiny(scenario), running, options);
         assert.ok(figures);
         assert.equal(figures.closed, 0);

@@ -31,7 +31,7 @@ async function ctrl(args: readonly string[], input = '') {
   return { status, output, errors };
 }
 
-describe('dunlin ctrl dynsec', { timeout: 120_000 }, () => {
+describe('dunlin ctrl dynsec', { timeout: 300_000 }, () => {
   let broker: Broker;
   let socket = '';
   before(async () => {
@@ -48,6 +48,7 @@ describe('dunlin ctrl dynsec', { timeout: 120_000 }, () => {
         ],
         dynamicSecurity: { file },
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
     });
     await broker.start();

@@ -3,6 +3,7 @@
  *
  * Returns  the exit code: 0 done, 1 the world refused (port in use), 2 the caller is wrong (arguments, configuration).
  */
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net';
 import { packageVersion } from './package-version.js';
 import { serve } from './serve.js';
 
@@ -44,7 +45,11 @@ const commands: Record<string, () => Promise<Command>> = {
   storage: async () => (await import('./storage.js')).runStorage,
 };
 
+/** How long one of several addresses of a host is tried, milliseconds, for what the broker asks elsewhere; src/client/dial.ts says why. */
+const ADDRESS_PATIENCE_MS = 3000;
+
 export async function main(args: string[]): Promise<number> {
+  setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_PATIENCE_MS);
   const [first = ''] = args;
   const forBroker = first === '' || first.startsWith('-');
   if (first === 'help' || (forBroker && (args.includes('-h') || args.includes('--help')))) {

@@ -62,9 +62,10 @@ function start(args: string[], cwd = folder) {
     }
   };
   const stop = async (signal: NodeJS.Signals) => {
-    const exited = once(child, 'exit');
+    // Not `exit`: what it wrote last may come after that.
+    const closed = once(child, 'close');
     child.kill(signal);
-    return (await exited)[0] as number | null;
+    return (await closed)[0] as number | null;
   };
   return { child, entries, saw, stop };
 }
@@ -75,7 +76,7 @@ async function reachable(port: number): Promise<void> {
   socket.destroy();
 }
 
-describe('the command', { timeout: 120_000 }, () => {
+describe('the command', { timeout: 300_000 }, () => {
   it('says what it is', async () => {
     const help = await run('--help');
     assert.equal(help.code, 0);
@@ -169,7 +170,7 @@ describe('the command', { timeout: 120_000 }, () => {
   });
 });
 
-describe('the broker as a process', { timeout: 120_000 }, () => {
+describe('the broker as a process', { timeout: 300_000 }, () => {
   it('names where it listens, and stops in order', async () => {
     const config = file('two.yaml', 'listeners: [{ name: a, port: 0 }, { name: b, protocol: ws, port: 0, path: /x }]');
     const broker = start(['-c', config, '-p', '0']);

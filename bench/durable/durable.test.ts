@@ -24,7 +24,7 @@ describe('on dunlin', () => {
       const running = await peerOf(broker!).start({ core: undefined });
       try {
         const plan = { ...PAIRS.plan, publishers: 3, subscribers: 3 };
-        const options = { seconds: 0.3, warmUpSeconds: 0, core: undefined, mqload: undefined };
+        const options = { seconds: 1, warmUpSeconds: 0, core: undefined, mqload: undefined };
         const figures = await measure({ ...PAIRS, plan }, running, options);
         assert.ok(figures !== undefined && figures.perSecond > 0);
         assert.equal(figures.lost, 0);

@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, connect as dial, type Socket } from 'no
 import { type Duplex, duplexPair } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
 import { createWebSocketStream, WebSocket } from 'ws';
+import { freePort } from '../../test/support/free-port.js';
 import { type ConnectOptions, WireClient } from '../../test/support/wire-client.js';
 import type { Logger } from '../base/index.js';
 import type { ConfigInput } from '../config/index.js';
@@ -18,7 +19,15 @@ const listener = { name: 'test', host: '127.0.0.1', port: 0 };
 
 /** A broker that is stopped when its test ends; it does not listen unless the configuration says where. */
 function make(context: TestContext, config: ConfigInput = {}, more: Omit<BrokerOptions, 'config'> = {}): Broker {
-  const broker = createBroker({ config: { listeners: [], sys: { intervalSeconds: 0 }, ...config }, ...more });
+  const broker = createBroker({
+    config: {
+      listeners: [],
+      sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
+      ...config,
+    },
+    ...more,
+  });
   context.after(() => broker.stop());
   return broker;
 }
@@ -108,14 +117,10 @@ describe('the life of a broker', () => {
     await once(blocker, 'listening');
     context.after(() => blocker.close());
     const { port } = blocker.address() as AddressInfo;
-    const free = createServer().listen(0, '127.0.0.1');
-    await once(free, 'listening');
-    const freePort = (free.address() as AddressInfo).port;
-    free.close();
-    await once(free, 'close');
+    const free = await freePort();
     const broker = make(context, {
       listeners: [
-        { name: 'free', port: freePort },
+        { name: 'free', port: free },
         { name: 'taken', port },
       ],
     });
@@ -126,7 +131,7 @@ describe('the life of a broker', () => {
         message: `listener taken: cannot listen on 127.0.0.1:${port}: the address is in use by another program`,
       });
     assert.deepEqual(broker.listeners, []);
-    await assert.rejects(overTcp(freePort), { code: 'ECONNREFUSED' });
+    await assert.rejects(overTcp(free), { code: 'ECONNREFUSED' });
     blocker.close();
     await once(blocker, 'close');
     await broker.start();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { findProgram } from '../../test/interop/support.js';
 import { Authority, Folder, type Issued } from '../../test/support/pki.js';
@@ -99,12 +100,14 @@ describe('PEM files', () => {
   });
 
   it('that are out of date or weak are used with a warning', () => {
-    const day = (ms: number) => new Date(Date.now() + ms).toISOString().slice(0, 10);
+    // Of the certificate itself: it was made a while ago, perhaps before midnight.
+    const day = (file: string, end: 'validFrom' | 'validTo') =>
+      new Date(new X509Certificate(readFileSync(file))[end]).toISOString().slice(0, 10);
     assert.deepEqual(read({ certificate: files.expired!, key: files.expiredKey! }).warnings, [
-      `tls: certificate "CN=old" in ${files.expired} has expired on ${day(-86_400_000)}`,
+      `tls: certificate "CN=old" in ${files.expired} has expired on ${day(files.expired!, 'validTo')}`,
     ]);
     assert.deepEqual(read({ certificate: files.early!, key: files.earlyKey! }).warnings, [
-      `tls: certificate "CN=early" in ${files.early} is valid only from ${day(86_400_000)}`,
+      `tls: certificate "CN=early" in ${files.early} is valid only from ${day(files.early!, 'validFrom')}`,
     ]);
     assert.deepEqual(read({ certificate: files.weak!, key: files.weakKey! }).warnings, [
       `tls: certificate "CN=weak" in ${files.weak} has an RSA key of 1024 bits, which is weak; 2048 are usual`,

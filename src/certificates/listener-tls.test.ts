@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { ConnectionOptions } from 'node:tls';
+import { closing } from '../../test/support/closing.js';
 import { Authority, Folder, type Issued } from '../../test/support/pki.js';
 import { admitted, TlsScene, tlsDefaults } from '../../test/support/tls-scene.js';
 import { ListenerTls, type TlsSettings } from './listener-tls.js';
@@ -317,7 +318,7 @@ describe('what is no handshake', () => {
         socket.on('error', () => {});
         socket.write(bytes, 'latin1');
         socket.resume();
-        await once(socket, 'close');
+        await closing(socket);
         assert.equal(scene.lines[length]?.sentence, `Refused in the TLS handshake: ${reason}`);
       }
     }));
@@ -332,7 +333,7 @@ describe('what is no handshake', () => {
           socket.on('error', () => {});
           socket.write(Buffer.from(bytes, 'hex'));
           socket.resume();
-          await once(socket, 'close');
+          await closing(socket);
           assert.equal(
             scene.lines[length]?.sentence,
             'Refused in the TLS handshake: the handshake did not end in time.',

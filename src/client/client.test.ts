@@ -3,6 +3,7 @@
  * Method: Debian's mosquitto; where a server must misbehave, a scripted one made of the codec.
  */
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
@@ -460,6 +461,40 @@ describe('against a scripted server', () => {
     assert.deepEqual(sent, [PacketType.Connect, PacketType.Pingreq]);
     await server.close();
   });
+
+  for (const transport of ['tcp', 'webSocket'] as const)
+    test(`a host of two addresses, of which one answers, and late (${transport})`, async (t) => {
+      const http = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+      await once(http, 'listening');
+      http.on('connection', (webSocket) =>
+        webSocket.send(encodePacket({ type: PacketType.Connack, sessionPresent: false, reasonCode: 0 }, 5)),
+      );
+      const server = await startServer((packet, answer) => {
+        if (packet.type === PacketType.Connect)
+          answer({ type: PacketType.Connack, sessionPresent: false, reasonCode: 0 });
+      });
+      // As a host without IPv6 tells it: the address that answers, then the one that does not.
+      t.mock.method(dns, 'lookup', (_host: string, _options: object, done: (error: null, all: object[]) => void) => {
+        const all = [
+          { address: '127.0.0.1', family: 4 },
+          { address: '::1', family: 6 },
+        ];
+        setImmediate(() => {
+          done(null, all);
+          // The process is busy meanwhile, which looks the same as a link that is slow.
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+        });
+      });
+      const url = `ws://two.example:${(http.address() as AddressInfo).port}/`;
+      const target: ClientOptions['target'] =
+        transport === 'tcp' ? { transport, host: 'two.example', port: server.port } : { transport, url };
+      const client = new MqttClient(optionsFor(0, { clientId: 'two', target }));
+      await client.connect();
+      client.destroy();
+      await server.close();
+      for (const webSocket of http.clients) webSocket.terminate();
+      await new Promise((resolve) => http.close(resolve));
+    });
 
   test('WebSocket: sub-protocol by version, packets of a turn in one frame', async () => {
     const http = new WebSocketServer({ host: '127.0.0.1', port: 0 });

@@ -9,6 +9,13 @@ import type { ProtocolVersion } from '../protocol/index.js';
 import type { Target } from './client-options.js';
 import { negotiateSocks5 } from './socks5.js';
 
+/**
+ * How long one of several addresses of a host is tried before the next, milliseconds. Node's own quarter of a second gives up an
+ * address that a slow link reaches, or a busy process, and there may be no other that answers.
+ */
+const ADDRESS_PATIENCE_MS = 3000;
+const addresses = { autoSelectFamilyAttemptTimeout: ADDRESS_PATIENCE_MS };
+
 /** `host:port`, a path or a URL without its user and password, as messages name the server. */
 export function describeTarget(target: Target): string {
   switch (target.transport) {
@@ -40,6 +47,7 @@ async function dialSocket(target: Exclude<Target, { transport: 'webSocket' }>, s
     host: proxy?.host ?? host,
     port: proxy?.port ?? port,
     noDelay: target.noDelay ?? false,
+    ...addresses,
     ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
   });
   await opened(socket, 'connect', signal);
@@ -65,6 +73,7 @@ async function dialWebSocket(
 ): Promise<Duplex> {
   // [MQTT-6.0.0-3]
   const webSocket = new WebSocket(target.url, version === 3 ? 'mqttv3.1' : 'mqtt', {
+    ...addresses,
     ...target.tls,
     ...(target.headers === undefined ? {} : { headers: target.headers }),
     perMessageDeflate: false,

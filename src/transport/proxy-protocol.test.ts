@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { closing } from '../../test/support/closing.js';
 import { type LogFields, silentLogger } from '../base/index.js';
 import { byteStreamContract, until } from './byte-stream.contract.js';
 import type { ByteStream } from './byte-stream.js';
@@ -170,7 +171,7 @@ describe('a stream behind a proxy', () => {
   it('is closed with one line in the log when the header is wrong', async () => {
     const { streams, remote, lines, close } = await proxied('\x10\x0c\0\x04MQTT');
     remote.resume();
-    await once(remote, 'close');
+    await closing(remote);
     assert.equal(streams.length, 0);
     assert.equal(lines.length, 1);
     assert.equal(lines[0]!.event, 'connection.refused');
@@ -181,7 +182,7 @@ describe('a stream behind a proxy', () => {
   it('is closed when the header does not come in time', async () => {
     const { streams, remote, lines, close } = await proxied('PROX', 30);
     remote.resume();
-    await once(remote, 'close');
+    await closing(remote);
     assert.equal(streams.length, 0);
     assert.match(lines[0]!.sentence, /did not come in time/);
     await close();

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { WebSocket } from 'ws';
+import { closing } from '../../test/support/closing.js';
 import { damagedBytes } from '../base/damage.fuzz.js';
 import { silentLogger } from '../base/index.js';
 import { Random } from '../base/random.fuzz.js';
@@ -79,7 +80,7 @@ describe('a damaged WebSocket', () => {
       const cut = random.below(bytes.length);
       socket.write(bytes.subarray(0, cut));
       socket.end(bytes.subarray(cut));
-      const closed = once(socket, 'close');
+      const closed = closing(socket);
       if (random.oneIn(8)) socket.destroy();
       await closed;
       if (count % 100 !== 0) continue;

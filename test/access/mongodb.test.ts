@@ -44,7 +44,7 @@ describe('MongoDB', { skip: server === undefined }, () => {
       url,
       collection: 'user',
       filter: '{"username": "${username}", "tenant": 7}',
-      timeoutMs: 2000,
+      timeoutMs: 5000,
     }) as const;
 
   it('tells users from others', async () => {
@@ -83,7 +83,7 @@ describe('MongoDB', { skip: server === undefined }, () => {
   });
 
   it('refuses everybody while it is away', async () => {
-    const lone = { ...source(), cacheSeconds: 0, timeoutMs: 500 };
+    const lone = { ...source(), cacheSeconds: 0, timeoutMs: 3000 };
     await withBroker({ authentication: [lone] }, async (scene) => {
       assert.equal(await loginCode(scene, 'ada', 'one'), ok);
       await server!.kill();

@@ -40,7 +40,7 @@ describe('Redis', { skip: server === undefined }, () => {
     type: 'redis',
     url,
     command: 'HMGET mqtt:user:${username} password_hash salt is_superuser enabled roles',
-    timeoutMs: 2000,
+    timeoutMs: 5000,
   } as const;
   before(fill);
   after(() => server?.stop());

@@ -2,9 +2,12 @@
 import { execFileSync } from 'node:child_process';
 import { chownSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import pg from 'pg';
 import { find, folderFor, freePort, missing, running, type Server, userOf } from '../support/real-server.js';
 
 const TESTS = 'access control with a real server';
+/** `cannot_connect_now` of PostgreSQL. */
+const STARTING_UP = '57P03';
 
 export async function startRedis(password: string): Promise<Server | undefined> {
   const program = find('redis-server');
@@ -45,7 +48,20 @@ export async function startPostgres(password: string): Promise<Server | undefine
   );
   const port = await freePort();
   const args = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder, '-c', 'fsync=off'];
-  return running(join(dirname(initdb), 'postgres'), args, { ...user, cwd: folder }, port, folder);
+  // It listens before it lets anybody in.
+  const letsIn = async (): Promise<boolean> => {
+    const client = new pg.Client({ host: '127.0.0.1', port, user: 'dunlin', password, database: 'postgres' });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      await client.end();
+      return true;
+    } catch (error) {
+      if ((error as { code?: string }).code === STARTING_UP) return false;
+      throw error;
+    }
+  };
+  return running(join(dirname(initdb), 'postgres'), args, { ...user, cwd: folder }, port, folder, letsIn);
 }
 
 export async function startMariadb(): Promise<Server | undefined> {

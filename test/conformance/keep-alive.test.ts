@@ -28,8 +28,8 @@ concurrently('keep alive', () => {
       const pinging = await connect({ keepAlive: 2 });
       const pings = setInterval(() => pinging.send('c000'), 200);
       try {
-        const silent = await connect({ keepAlive: 2 });
         const begun = Date.now();
+        const silent = await connect({ keepAlive: 2 });
         await silent.refused(ReasonCode.KeepAliveTimeout);
         assert.ok(Date.now() - begun >= 2800, 'not before one and a half times two seconds have passed');
       } finally {

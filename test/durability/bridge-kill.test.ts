@@ -73,6 +73,7 @@ function dunlinSide(port: number, config: ConfigInput): Side {
       listeners: [{ name: 'tcp', port }],
       storage: { mode: 'buffered', path: join(folder, 'data') },
       sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
       limits,
       log: { level: 'warning', format: 'json' },
       ...config,

@@ -36,6 +36,8 @@ export class CrashBroker {
       listeners: [{ name: 'crash', port: 0, backlog: 511 }],
       storage: { mode, path: join(this.folder, 'data') },
       sys: { intervalSeconds: 0 },
+      // On a busy machine it is late now and then, and is to take its clients back all the same.
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
       limits: {
         queueMessagesMax: 10_000_000,
         queueBytesMax: 10_000_000_000,

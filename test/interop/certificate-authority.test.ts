@@ -223,7 +223,11 @@ describe('clients of a broker with the authority', { skip: mosquitto.includes(un
     const { ca: clientCa, certificate, key, crl } = authority.paths;
     const tls = { certificate, key, clientCa: [clientCa], crl: [crl] };
     broker = createBroker({
-      config: { listeners: [{ protocol: 'mqtts', port: 0, allowAnonymous: true, tls }], sys: { intervalSeconds: 0 } },
+      config: {
+        listeners: [{ protocol: 'mqtts', port: 0, allowAnonymous: true, tls }],
+        sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
+      },
     });
     await broker.start();
     port = broker.listeners[0]!.port!;

@@ -57,6 +57,7 @@ async function startDunlin(file: string): Promise<Broker> {
       listeners: [{ name: 'tcp', host: '127.0.0.1', port: 0, allowAnonymous: false }],
       dynamicSecurity: { file },
       sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
     },
   });
   await broker.start();

@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Broker, createBroker } from '../../src/index.js';
 import type { ConnectRequest } from '../../src/policy/index.js';
+import { freePort } from '../support/free-port.js';
 import { Folder } from '../support/pki.js';
 import { findProgram, Lines, root, within } from './support.js';
 
@@ -70,6 +70,7 @@ describe('TLS with programs of others', { skip: programs.includes(undefined), ti
           { name: 'both', protocol: 'mqtts', port: 0, tls: { ...own, psk } },
         ],
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
       policy: {
         authenticate: (request) => {
@@ -199,7 +200,7 @@ describe('TLS with programs of others', { skip: programs.includes(undefined), ti
   });
 
   it("our own tools against Debian's broker", async () => {
-    const ports = await freePorts(2);
+    const ports = [await freePort(), await freePort()];
     await succeed(`printf 'test:${KEY}\\n' > keys && chmod -R a+rX . && chmod a+r broker.key keys`);
     const config = folder.write(
       'mosquitto.conf',
@@ -241,21 +242,3 @@ describe('TLS with programs of others', { skip: programs.includes(undefined), ti
     }
   });
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  return Promise.all(
-    servers.map((server) => {
-      const { port } = server.address() as { port: number };
-      return new Promise<number>((resolve) => server.close(() => resolve(port)));
-    }),
-  );
-}

@@ -89,15 +89,19 @@ for (const { name, start, highest } of [
         if (qos > highest) continue;
         // The subscription of the bridge may be younger than `connected`.
         let seen: string | undefined;
-        const answer = here.next().then(({ topicName, payload }) => {
-          seen = `${topicName} ${payload}`;
-        });
+        const answer = (async () => {
+          // More than one of the last round may have been sent, and come late.
+          for (let late = true; late; ) {
+            const { topicName, payload } = await here.next();
+            late = qos > 0 && payload === `${qos - 1}`;
+            if (!late) seen = `${topicName} ${payload}`;
+          }
+        })();
         while (seen === undefined) {
           await publisher.publishAsync('ways/command/go', `${qos}`, { qos });
           await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 200))]);
         }
         assert.equal(seen, `from/command/go ${qos}`);
-        here.messages.length = 0;
       }
     });
 

@@ -11,6 +11,7 @@ import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
+import { unhurried } from '../support/unhurried.js';
 
 /** The package: where `bin`, `dist` and `test` are. */
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -98,7 +99,7 @@ const listeners: ConfigInput['listeners'] = [
 
 /** The library in this process. */
 export async function embeddedBroker(config: ConfigInput = {}): Promise<RunningBroker> {
-  const broker = createBroker({ config: { listeners, sys: { intervalSeconds: 0 }, ...config } });
+  const broker = createBroker({ config: unhurried({ listeners, sys: { intervalSeconds: 0 }, ...config }) });
   await broker.start();
   const port = (name: string) => broker.listeners.find((listener) => listener.name === name)!.port!;
   return { port: port('tcp'), webPort: port('web'), pid: undefined, broker, stop: () => broker.stop() };
@@ -109,7 +110,10 @@ export async function brokerProcess(config: ConfigInput = {}): Promise<RunningBr
   const folder = mkdtempSync(join(tmpdir(), 'dunlin-interop-'));
   const file = join(folder, 'dunlin.yaml');
   // JSON is YAML
-  writeFileSync(file, JSON.stringify({ listeners, log: { level: 'information', format: 'json' }, ...config }));
+  writeFileSync(
+    file,
+    JSON.stringify(unhurried({ listeners, log: { level: 'information', format: 'json' }, ...config })),
+  );
   const child = spawn(process.execPath, [join(root, 'bin', 'dunlin'), '-c', file], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -56,6 +56,7 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
         listeners: [{ name: 'secure', protocol: 'mqtts', port: 0, allowAnonymous: true, tls }],
         certificateAuthority: { folder: certificates },
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
     });
     await broker.start();
@@ -148,6 +149,7 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
         ],
         certificateAuthority: { folder: certificates },
         sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
       },
     });
     await broker.start();

@@ -44,13 +44,19 @@ describe('users by certificate', { timeout: 60_000 }, () => {
     };
     const listener = (name: string) => ({ name, protocol: 'mqtts' as const, port: 0, tls });
     const broker = createBroker({
-      config: { listeners: [listener('one'), listener('two')], sys: { intervalSeconds: 0 }, ...config },
+      config: {
+        listeners: [listener('one'), listener('two')],
+        sys: { intervalSeconds: 0 },
+        protection: { overload: { eventLoopDelayMsMax: 0 } },
+        ...config,
+      },
     });
     await broker.start();
     const tryIt = async (name: string, { certificate, key }: Issued, username?: string): Promise<number> => {
       const { port } = broker.listeners.find((each) => each.name === name)!;
       const socket = connect({
         port: port!,
+        host: '127.0.0.1',
         servername: 'localhost',
         ca: authority.certificate,
         cert: certificate,

@@ -151,9 +151,9 @@ describe('delayed messages over restarts', { concurrency: true }, () => {
         await reader.subscribe('x', { qos: 1 });
         const publisher = await scene().connect();
         for (let index = 0; index < 5; index++) await publisher.deliver('$delayed/1/x', `${index}`, { qos: 1 });
+        const since = Date.now();
         await publisher.deliver('$delayed/3/x', '5', { qos: 1 });
         await publisher.deliver('$delayed/4000/x', 'far', { qos: 1 });
-        const since = Date.now();
         await scene().leave(reader);
         if (way === 'restart') {
           await scene().stop();

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { it } from 'node:test';
 import { type ConfigInput, resolveConfig } from '../../src/config/index.js';
 import { PacketType } from '../../src/protocol/index.js';
+import { closing } from '../support/closing.js';
 import { Scene } from '../support/scene.js';
 
 const QUOTA_EXCEEDED = 0x97;
@@ -78,10 +79,10 @@ for (const protocol of ['mqtt', 'ws'] as const)
         return socket;
       };
       const first = await open();
-      await once(await open(), 'close');
+      await closing(await open());
       change(scene, { listeners: [{ ...listener, connectionsMax: 2 }] });
       const second = await open();
-      await once(await open(), 'close');
+      await closing(await open());
       assert.equal(first.destroyed, false);
       assert.equal(second.destroyed, false);
       first.destroy();

@@ -12,7 +12,7 @@ import { type BrokerOptions, createBroker } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
 import { PacketType } from '../../src/protocol/index.js';
 import { Scene } from '../support/scene.js';
-import { type ConnectOptions, WireClient } from '../support/wire-client.js';
+import { type ConnectOptions, PATIENCE_MS, WireClient } from '../support/wire-client.js';
 
 async function withScene(
   options: BrokerOptions,
@@ -142,11 +142,14 @@ describe('numbers of connections', () => {
 
   it('are bounded in a second', () =>
     withScene({ config: { protection: { connectionsPerSecondMax: 3 } } }, async (scene) => {
-      const clients = await Promise.all(Array.from({ length: 12 }, () => scene.open()));
-      await Promise.all(
-        clients.map((client) => Promise.race([client.ended(), new Promise((resolve) => setTimeout(resolve, 300))])),
-      );
-      assert.ok(scene.broker.metrics.connectionsRefused >= 6, `${scene.broker.metrics.connectionsRefused} refused`);
+      const { metrics } = scene.broker;
+      await Promise.all(Array.from({ length: 40 }, () => scene.open()));
+      // The kernel has taken them; the broker may come to it later.
+      const deadline = Date.now() + PATIENCE_MS;
+      while (metrics.connections + metrics.connectionsRefused < 40 && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.ok(metrics.connections >= 3, `${metrics.connections} let in`);
+      assert.ok(metrics.connectionsRefused >= 6, `${metrics.connectionsRefused} refused`);
     }));
 });
 
@@ -193,7 +196,7 @@ describe('a rate of publishing', () => {
       const reader = await scene.connect();
       await reader.subscribe('t');
       const publisher = await scene.connect();
-      for (let index = 0; index < 40; index++) publisher.publish('t', `${index}`);
+      for (let index = 0; index < 100; index++) publisher.publish('t', `${index}`);
       assert.equal(await publisher.deliver('t', 'one more', { qos: 1 }), 0);
       await publisher.quiet();
       const { publishAboveRate } = scene.broker.metrics;
@@ -204,7 +207,8 @@ describe('a rate of publishing', () => {
     withScene(rate({ outcome: 'quotaExceeded' }), async (scene) => {
       const publisher = await scene.connect();
       const codes: number[] = [];
-      for (let index = 0; index < 10; index++)
+      // As many as it takes: five more may come in every second that this lasts.
+      for (let index = 0; index < 1000 && !codes.includes(QUOTA_EXCEEDED); index++)
         codes.push(await publisher.deliver('t', 'x', { qos: index % 2 === 0 ? 1 : 2 }));
       assert.ok(
         codes.slice(0, 5).every((code) => code < 0x80),
@@ -228,8 +232,11 @@ describe('a rate of publishing', () => {
       const publisher = await scene.connect();
       for (let index = 0; index < 50; index++) assert.equal(await publisher.deliver('t', 'x', { qos: 1 }), 0x10);
       scene.broker.protect(resolveConfig({ rates: [{ messagesPerSecond: 1, outcome: 'quotaExceeded' }] }));
-      const codes = [await publisher.deliver('t', 'x', { qos: 1 }), await publisher.deliver('t', 'x', { qos: 1 })];
-      assert.deepEqual(codes, [0x10, QUOTA_EXCEEDED]);
+      const codes = [await publisher.deliver('t', 'x', { qos: 1 })];
+      while (codes.length < 50 && codes.at(-1) !== QUOTA_EXCEEDED)
+        codes.push(await publisher.deliver('t', 'x', { qos: 1 }));
+      assert.equal(codes[0], 0x10);
+      assert.equal(codes.at(-1), QUOTA_EXCEEDED, `${codes}`);
     }));
 });
 

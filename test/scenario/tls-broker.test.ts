@@ -12,6 +12,7 @@ import { WebSocket } from 'ws';
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import type { ConnectRequest, Policy } from '../../src/policy/index.js';
 import { endProcess, Lines, root, within } from '../interop/support.js';
+import { closing } from '../support/closing.js';
 import { Authority, Folder, type Issued } from '../support/pki.js';
 import { recordingLogger } from '../support/tls-scene.js';
 import { WireClient } from '../support/wire-client.js';
@@ -50,7 +51,12 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
     more: ConfigInput = {},
   ): Promise<void> {
     const { log, lines } = recordingLogger();
-    const config = { ...more, listeners: [{ name: 'test', port: 0, ...listener }], sys: { intervalSeconds: 0 } };
+    const config = {
+      ...more,
+      listeners: [{ name: 'test', port: 0, ...listener }],
+      sys: { intervalSeconds: 0 },
+      protection: { overload: { eventLoopDelayMsMax: 0 } },
+    };
     const broker = createBroker({ config, logger: log, policy });
     await broker.start();
     try {
@@ -100,7 +106,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       fresh.stream.destroy();
       const refused = await dial(port, { cert: bob.certificate, key: bob.key });
       refused.resume();
-      await once(refused, 'close');
+      await closing(refused);
       assert.equal(broker.metrics.tlsHandshakesFailed, 1);
       assert.ok(lines.some(({ sentence }) => sentence === 'Refused in the TLS handshake: its certificate is revoked.'));
 
@@ -151,7 +157,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
     await withBroker(
       { protocol: 'wss', tls },
       async (broker, port) => {
-        const webSocket = new WebSocket(`wss://localhost:${port}/mqtt`, 'mqtt', {
+        const webSocket = new WebSocket(`wss://127.0.0.1:${port}/mqtt`, 'mqtt', {
           ca: authority.certificate,
           cert: alice.certificate,
           key: alice.key,
@@ -173,7 +179,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
   it('knows the certificate of clients that come by the HTTPS server of a program', async () => {
     const requests: ConnectRequest[] = [];
     const broker = createBroker({
-      config: { listeners: [], sys: { intervalSeconds: 0 } },
+      config: { listeners: [], sys: { intervalSeconds: 0 }, protection: { overload: { eventLoopDelayMsMax: 0 } } },
       policy: {
         authenticate: (request) => {
           requests.push(request);
@@ -192,7 +198,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
       [alice, true],
       [await (await Authority.create('Stranger')).issue('alice'), false],
     ] as const) {
-      const webSocket = new WebSocket(`wss://localhost:${port}/mqtt`, 'mqtt', {
+      const webSocket = new WebSocket(`wss://127.0.0.1:${port}/mqtt`, 'mqtt', {
         ca: authority.certificate,
         cert: issued.certificate,
         key: issued.key,
@@ -226,7 +232,7 @@ describe('a broker with TLS', { timeout: 120_000 }, () => {
           socket.on('close', () => closed++);
           socket.resume();
         }
-        const ended = Promise.all(sockets.map((socket) => once(socket, 'close')));
+        const ended = Promise.all(sockets.map(closing));
         while (closed < 3) await new Promise((resolve) => setTimeout(resolve, 5));
         assert.equal(broker.metrics.tlsHandshakesFailed, 0, 'the others had their time');
         await within(ended, 'the ends of the handshakes');

@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions, Server as TlsServer } from 'node:tls';
 import { type BridgeStatus, type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { encodePacket, type Packet, PacketReader, PacketType, type ProtocolVersion } from '../../src/protocol/index.js';
+import { unhurried } from './unhurried.js';
 
 /** How long a test waits for what must come; only a fault takes this long, milliseconds. */
 export const PATIENCE_MS = 30_000;
@@ -19,14 +20,7 @@ export async function within<T>(promise: Promise<T>, what: () => string): Promis
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** A port that nobody listens on at present. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+export { freePort } from './free-port.js';
 
 /** Brokers of one test. */
 export class Brokers {
@@ -34,7 +28,7 @@ export class Brokers {
 
   async start(config: ConfigInput = {}): Promise<Broker> {
     const broker = createBroker({
-      config: { listeners: [{ name: 'test', port: 0 }], sys: { intervalSeconds: 0 }, ...config },
+      config: unhurried({ listeners: [{ name: 'test', port: 0 }], sys: { intervalSeconds: 0 }, ...config }),
     });
     this.all.push(broker);
     await broker.start();

@@ -5,11 +5,11 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, chmodSync, chownSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { noteLeftOut, PATIENCE_MS } from '../interop/support.js';
+import { noteLeftOut } from '../interop/support.js';
 
 export interface Server {
   readonly port: number;
@@ -43,14 +43,7 @@ export function find(program: string, folders: readonly string[] = []): string |
   return undefined;
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+export { freePort } from './free-port.js';
 
 /** Some servers refuse to be root: they run as a user of the system then. */
 export function userOf(name: string): { uid?: number; gid?: number } {
@@ -69,13 +62,17 @@ export function folderFor(kind: string, user: { uid?: number; gid?: number }): s
   return folder;
 }
 
-/** A program that answers on `port` once it is ready; `folder` goes with it. */
+/** How long a server may take to start, milliseconds: some are slow, and more so beside a test that keeps the machine busy. */
+const START_PATIENCE_MS = 120_000;
+
+/** A program that answers on `port` once it is ready, and `ready` there, if given; `folder` goes with it. */
 export async function running(
   program: string,
   args: readonly string[],
   options: SpawnOptions,
   port: number,
   folder: string,
+  ready: () => Promise<boolean> = async () => true,
 ): Promise<Server> {
   let child: ChildProcess | undefined;
   let output = '';
@@ -95,8 +92,8 @@ export async function running(
     };
     child.stdout!.on('data', note);
     child.stderr!.on('data', note);
-    const deadline = Date.now() + PATIENCE_MS;
-    while (!(await answers(port))) {
+    const deadline = Date.now() + START_PATIENCE_MS;
+    while (!((await answers(port)) && (await ready()))) {
       if (child.exitCode !== null || Date.now() > deadline) {
         await kill();
         throw new Error(`${program} does not listen on port ${port}:\n${output}`);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import { type Broker, type BrokerOptions, createBroker } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
+import { unhurried } from './unhurried.js';
 import { type ConnectOptions, PATIENCE_MS, WireClient } from './wire-client.js';
 
 /** Its helpers are bound, so that a test can take them apart: `async ({ connect, drop }) => …`. */
@@ -17,11 +18,11 @@ export class Scene {
   ) {
     this.broker = createBroker({
       ...options,
-      config: {
+      config: unhurried({
         listeners: [{ name: 'test', port: 0 }],
         sys: { intervalSeconds: 0 },
         ...(options.config as object | undefined),
-      },
+      }),
     });
   }
 
