@@ -5,13 +5,15 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
 export interface OverloadOptions {
-  /** The loop may lag so long, as the mean of a second; 0 is never too long. */
+  /** The loop may lag so long, as the mean of a second, twice in a row: one stall is no overload; 0 is never too long. */
   readonly eventLoopDelayMsMax: number;
   /** Resident memory of the process, bytes; 0 is never too much. */
   readonly memoryBytesMax: number;
 }
 
 const LOOK_MS = 1000;
+/** Looks in a row that find a late event loop before it counts. */
+const LATE_LOOKS = 2;
 /** Looks without overload before it is over. */
 const WELL_LOOKS = 3;
 const RESOLUTION_MS = 10;
@@ -24,6 +26,7 @@ export class Overload {
   memoryBytes = 0;
   private histogram: IntervalHistogram | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private lateLooks = 0;
   private wellLooks = 0;
 
   /** `changed` is told when it begins and when it is over, `relieve` at each look that finds it. */
@@ -58,7 +61,9 @@ export class Overload {
     this.memoryBytes = memoryBytes;
     const { eventLoopDelayMsMax, memoryBytesMax } = this.options;
     let reason = '';
-    if (eventLoopDelayMsMax > 0 && eventLoopDelayMs > eventLoopDelayMsMax)
+    const late = eventLoopDelayMsMax > 0 && eventLoopDelayMs > eventLoopDelayMsMax;
+    this.lateLooks = late ? this.lateLooks + 1 : 0;
+    if (late && (this.lateLooks >= LATE_LOOKS || this.reason !== ''))
       reason = `the event loop lags by ${Math.round(eventLoopDelayMs)} ms`;
     else if (memoryBytesMax > 0 && memoryBytes > memoryBytesMax)
       reason = `the process has ${Math.round(memoryBytes / 1e6)} MB of memory`;

@@ -149,7 +149,8 @@ export const protectionSettings = group({
         'When the broker has more to do than it can, it refuses new clients and lets publishers wait until it is over.',
       fields: {
         eventLoopDelayMsMax: integer({
-          sentence: 'Delay of the event loop from which on the broker is overloaded; 0 is never.',
+          sentence:
+            'Delay of the event loop from which on, two seconds in a row, the broker is overloaded; 0 is never.',
           apply: 'live',
           minimum: 0,
           maximum: 60_000,
