@@ -65,6 +65,9 @@ export function folderFor(kind: string, user: { uid?: number; gid?: number }): s
 /** How long a server may take to start, milliseconds: some are slow, and more so beside a test that keeps the machine busy. */
 const START_PATIENCE_MS = 120_000;
 
+/** How long the rest of a killed server may take to end; what became a daemon of its own does not. */
+const REST_PATIENCE_MS = 5000;
+
 /** A program that answers on `port` once it is ready, and `ready` there, if given; `folder` goes with it. */
 export async function running(
   program: string,
@@ -79,10 +82,13 @@ export async function running(
   const kill = async (): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
+    const closed = once(child, 'close');
     // A program that is a script has started others: the group goes with it.
     if (options.detached) process.kill(-child.pid!, 'SIGKILL');
     else child.kill('SIGKILL');
     await gone;
+    // Processes of PostgreSQL that serve one client each notice a moment later, and answer until then; they hold its output open.
+    await Promise.race([closed, pause(REST_PATIENCE_MS, undefined, { ref: false })]);
   };
   const start = async (): Promise<void> => {
     child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
