@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { PacketType, type ProtocolVersion } from '../../src/protocol/index.js';
 import { freePort } from '../support/mosquitto-scene.js';
+import { retainedNow } from '../support/retained-now.js';
 import { type ConnectOptions, WireClient } from '../support/wire-client.js';
 import { endProcess, findProgram, Lines, root } from './support.js';
 
@@ -290,21 +291,12 @@ describe('one mosquitto.conf, two brokers', { skip: programs.includes(undefined)
       };
       for (const username of ['ada', 'bob']) {
         const publisher = await client(`of-${username}`, username);
-        await publisher.deliver(`t/${username}`, 'x', { qos: 1, retain: true });
-        await publisher.deliver(`of/of-${username}/y`, 'x', { qos: 1, retain: true });
+        for (const name of [`t/${username}`, `of/of-${username}/y`])
+          await publisher.deliver(name, name, { qos: 1, retain: true });
         await leave(publisher);
       }
-      const found = async (clientId: string, topicFilter: string) => {
-        const reader = await client(clientId, 'reader');
-        await reader.subscribe(topicFilter);
-        reader.send({ type: PacketType.Pingreq });
-        const names: string[] = [];
-        for (;;) {
-          const { packet } = await reader.next();
-          if (packet.type === PacketType.Pingresp) return names.sort();
-          if (packet.type === PacketType.Publish) names.push(packet.topicName);
-        }
-      };
+      const found = async (clientId: string, topicFilter: string) =>
+        retainedNow(await client(clientId, 'reader'), topicFilter);
       const before = await found('before', '#');
       writeFileSync(acl, withoutAda);
       scene.signal('SIGHUP');
