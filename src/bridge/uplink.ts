@@ -392,7 +392,7 @@ export class Uplink extends Connection {
     const { metrics, limits, outboundTotals: totals } = context;
     const { figures } = this.terms;
     const full = outbound.bytes + (run.end - run.start) > limits.outboundBytesMax;
-    if (full || (totals.bytes > totals.bytesMax && outbound.bytes > 0)) {
+    if (full || (totals.over && outbound.bytes > 0)) {
       metrics.publishDropped += run.count;
       figures.dropped += run.count;
       return;

@@ -11,13 +11,11 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { Fault, type Limits, RUN_CHUNK_BYTES, WheelTimer } from '../base/index.js';
+import { Fault, type Limits, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
-  connectVersion,
   type DisconnectReasonCode,
-  decodeBody,
   encodePacket,
   type Message,
   type Packet,
@@ -37,32 +35,24 @@ import type { HeldPublisher, Link, Session } from '../session/index.js';
 import type { ByteSink, ByteStream, PeerAddress } from '../transport/index.js';
 import { ConnectionState } from './connection-state.js';
 import type { ConnectionContext, ListenerOptions } from './context.js';
-import { type EnhancedAuthentication, onAuth } from './on-auth.js';
-import { onConnect } from './on-connect.js';
-import { onDisconnect } from './on-disconnect.js';
+import { Deadline } from './deadline.js';
+import type { EnhancedAuthentication } from './on-auth.js';
+import { onPacket, onTooLarge } from './on-packet.js';
 import { onPublish, receiveRun } from './on-publish.js';
-import { onSubscribe } from './on-subscribe.js';
-import { onUnsubscribe } from './on-unsubscribe.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
+import { encodeFor, promises, refusalOf, writeAcknowledgement } from './packet-writer.js';
 import type { ClientRates } from './protection/rates.js';
-import { writePublish } from './publish-writer.js';
+import { writePublish, writeRun } from './publish-writer.js';
+import { type GateKeeper, StorageGate } from './storage-gate.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 import { type TransportFacts, transportFacts } from './transport-facts.js';
+import { yieldToReaders } from './yield-to-readers.js';
 
 /** A session stops taking from its queue, and publishers are held, while more than this waits for the socket, bytes. */
 const ROOM_BYTES = 1_048_576;
-/** What may wait for one connection while more waits for all than may, bytes. */
-const CROWDED_BYTES = 65_536;
-/** Readers take something of what waits when it becomes this part of what it was. */
-const RELIEF = 0.98;
-/** A run from this length on is shared by reference when it has more than one receiver, bytes. */
-const SHARE_BYTES_MIN = 1024;
-/** Bytes of CONNECT's Variable Header up to and including the Protocol Level, in the longer form of 3.1. */
-const CONNECT_VERSION_BYTES = 9;
-const EXPIRY_WAIT_MS = 3_600_000;
 
-export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher {
+export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher, GateKeeper {
   state: ConnectionState = ConnectionState.Opening;
   version: ProtocolVersion = 4;
   /** The wire form of 5.0 is used both ways. */
@@ -109,18 +99,12 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private flushing = false;
   private starved = false;
   private holds = 0;
-  /** Sequences that have to be handed to the operating system, and be on the disk, before what waits here may leave. */
-  private storedAt = 0;
-  private syncedAt = 0;
-  private gated = false;
+  /** Undefined where nothing is stored. */
+  private readonly storageGate: StorageGate | undefined;
   private endsWhenStored = false;
-  /** Something was answered in this batch of packets, before which storage stood at `sequenceBefore`. */
-  private answered = false;
-  private sequenceBefore = 0;
   private rateTimer: NodeJS.Timeout | undefined;
   private deliveryTimer: NodeJS.Timeout | undefined;
-  private expiryTimer: WheelTimer | undefined;
-  private expiresAtMs = 0;
+  private expiry: Deadline | undefined;
   /** A 3.x client publishes at QoS 1 or 2 while storage cannot be written. */
   awaitsStorage = false;
 
@@ -131,6 +115,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     private readonly closed: (connection: Connection) => void,
   ) {
     this.outbound = new Outbound(context.outboundTotals);
+    this.storageGate = context.storage === undefined ? undefined : new StorageGate(context.storage);
     this.granted = context.granted;
     this.maximumQoS = Math.min(context.protocol.maximumQoS, listener.maximumQoS ?? 2) as QoS;
     this.cutter = new PacketCutter(this, this.granted.packetBytesMax);
@@ -168,7 +153,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     context.metrics.bytesReceived += end - start;
     this.lastReceivedTick = context.wheel.tick;
     context.pressure.publisher = this;
-    this.noteStorage();
+    this.storageGate?.begin();
     try {
       this.cutter.push(bytes, start, end);
     } catch (error) {
@@ -176,9 +161,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     } finally {
       context.pressure.publisher = undefined;
     }
-    if (context.storage !== undefined) this.gateAnswers();
-    if (context.outboundTotals.bytes > context.outboundTotals.bytesMax) this.yieldToReaders();
-    else if (context.outboundTotals.overSinceMs !== 0) this.noteRelief();
+    this.storageGate?.settle();
+    const { outboundTotals: totals } = context;
+    if (totals.over) yieldToReaders(this);
+    else if (totals.strained) totals.noteRelief(context.nowMs());
   }
 
   get connected(): boolean {
@@ -212,94 +198,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   }
 
   handleTooLarge(bytes: Buffer, start: number, bodyStart: number, end: number, packetBytes: number): void {
-    if (this.state === ConnectionState.Opening) {
-      const header = bytes[start]!;
-      if (header !== 0x10) throw notConnect(header);
-      // Even such a CONNECT is refused in its own version, once that has come.
-      if (end - bodyStart < CONNECT_VERSION_BYTES) return;
-      this.learnVersion(bytes, bodyStart, end);
-    }
-    throw new ProtocolFailure(
-      ReasonCode.PacketTooLarge,
-      'MQTT-3.2.2-15',
-      `packet of ${packetBytes} bytes is above the maximum of ${this.granted.packetBytesMax}`,
-    );
+    onTooLarge(this, bytes[start]!, bytes, bodyStart, end, packetBytes);
   }
 
   protected onPacket(header: number, bytes: Buffer, start: number, end: number): void {
-    if (this.state !== ConnectionState.Connected) {
-      this.onEarlyPacket(header, bytes, start, end);
-      return;
-    }
-    const type = header >> 4;
-    const session = this.session!;
-    // The short form of an acknowledgement, by far the most common.
-    if (end - start === 2 && type >= PacketType.Puback && type <= PacketType.Pubcomp) {
-      const packetId = (bytes[start]! << 8) | bytes[start + 1]!;
-      if (packetId !== 0) {
-        if (header === 0x40) return session.puback(packetId);
-        if (header === 0x50) return session.pubrec(packetId, 0);
-        if (header === 0x62) return this.onPubrel(packetId);
-        if (header === 0x70) return session.pubcomp(packetId);
-      }
-    }
-    const packet = decodeBody(header, bytes, start, end, this.version, 'server');
-    switch (packet.type) {
-      case PacketType.Puback:
-        return session.puback(packet.packetId);
-      case PacketType.Pubrec:
-        return session.pubrec(packet.packetId, packet.reasonCode);
-      case PacketType.Pubrel:
-        return this.onPubrel(packet.packetId);
-      case PacketType.Pubcomp:
-        return session.pubcomp(packet.packetId);
-      case PacketType.Subscribe:
-        return onSubscribe(this, packet);
-      case PacketType.Unsubscribe:
-        return onUnsubscribe(this, packet);
-      case PacketType.Pingreq:
-        return this.send({ type: PacketType.Pingresp }); // [MQTT-3.12.4-1]
-      case PacketType.Disconnect:
-        return onDisconnect(this, packet);
-      case PacketType.Auth:
-        return onAuth(this, packet);
-      case PacketType.Connect:
-        // [MQTT-3.1.0-2] a second CONNECT is a protocol error
-        throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.0-2', 'second CONNECT');
-      default:
-        throw new ProtocolFailure(ReasonCode.ProtocolError, 'v5 §2.1.2', `packet type ${type} is not sent to a server`);
-    }
-  }
-
-  private onEarlyPacket(header: number, bytes: Buffer, start: number, end: number): void {
-    if (this.state === ConnectionState.Opening) {
-      if (header >> 4 !== PacketType.Connect) throw notConnect(header); // [MQTT-3.1.0-1]
-      this.learnVersion(bytes, start, end);
-      const packet = decodeBody(header, bytes, start, end, this.version, 'server');
-      if (packet.type === PacketType.Connect) onConnect(this, packet);
-      return;
-    }
-    const packet = decodeBody(header, bytes, start, end, this.version, 'server');
-    if (packet.type === PacketType.Auth) onAuth(this, packet);
-    else if (packet.type === PacketType.Disconnect) this.end();
-    // [MQTT-3.1.2-30]
-    else
-      throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
-  }
-
-  /** So that even a CONNECT that cannot be decoded is refused in its own version. */
-  private learnVersion(bytes: Buffer, start: number, end: number): void {
-    const version = connectVersion(bytes, start, end);
-    if (version === undefined) return;
-    this.version = version;
-    this.version5 = version === 5;
-  }
-
-  private onPubrel(packetId: number): void {
-    const found = this.session!.release(packetId);
-    // [MQTT-4.3.3-11]
-    if (found || !this.version5) this.acknowledge(0x70, packetId, ReasonCode.Success);
-    else this.acknowledge(0x70, packetId, ReasonCode.PacketIdentifierNotFound);
+    onPacket(this, header, bytes, start, end);
   }
 
   // ---- pausing ----
@@ -313,13 +216,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   proceed(): void {
     if (this.state === ConnectionState.Closed) return;
     if (this.holds === 0) this.stream.resume();
-    this.noteStorage();
+    this.storageGate?.begin();
     try {
       this.cutter.resume();
     } catch (error) {
       this.fail(error);
     }
-    if (this.context.storage !== undefined) this.gateAnswers();
+    this.storageGate?.settle();
   }
 
   /**
@@ -358,49 +261,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       this.stream.resume();
   }
 
-  /**
-   * All connections together have more waiting than the memory limit: this publisher waits until half of it is taken, for as long as
-   * any of it is. Readers that take nothing may not stop the others: from then on `crowded` keeps small what waits for them.
-   */
-  private yieldToReaders(): void {
-    this.hold();
-    // Most of it may only wait for the end of this turn.
-    setImmediate(() => {
-      if (this.context.outboundTotals.bytes > this.context.outboundTotals.bytesMax) this.waitForReaders();
-      else this.release();
-    });
-  }
-
-  private waitForReaders(): void {
-    const { outboundTotals: totals, wheel, clock, limits } = this.context;
-    if (totals.overSinceMs === 0) {
-      totals.overSinceMs = clock.nowMs();
-      totals.leastBytes = totals.bytes;
-    }
-    const hopeless = () => totals.overSinceMs === 0 || clock.nowMs() - totals.overSinceMs >= limits.slowReaderHoldMs;
-    if (hopeless()) return this.release();
-    const again = new WheelTimer(() => {
-      this.noteRelief();
-      if (!hopeless() && this.state !== ConnectionState.Closed) wheel.arm(again, 1);
-      else this.release();
-    });
-    wheel.arm(again, 1);
-  }
-
-  /** Notes how much less waits than did. */
-  private noteRelief(): void {
-    const { outboundTotals: totals, clock } = this.context;
-    if (totals.bytes <= totals.bytesMax / 2) totals.overSinceMs = 0;
-    else if (totals.overSinceMs !== 0 && totals.bytes < totals.leastBytes * RELIEF) {
-      totals.leastBytes = totals.bytes;
-      totals.overSinceMs = clock.nowMs();
-    }
-  }
-
   /** More waits for all connections together than may, and this one has more than a little of it. */
   private get crowded(): boolean {
-    const { bytes, bytesMax } = this.context.outboundTotals;
-    return bytes > bytesMax && this.outbound.bytes > CROWDED_BYTES;
+    return this.context.outboundTotals.crowds(this.outbound.bytes);
   }
 
   // ---- bytes out ----
@@ -454,8 +317,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.flushing = false;
     this.turnPublishes = 0;
     if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
-    if (this.gated || !this.outbound.flushHeld(this.stream)) return;
-    if (this.storedAt > 0 && !this.stored()) return;
+    const { storageGate: gate } = this;
+    if (gate?.shut || !this.outbound.flushHeld(this.stream)) return;
+    if (gate !== undefined && !gate.passes(this)) return;
     if (this.outbound.flush(this.stream)) this.refill();
     if (this.endsWhenStored && this.outbound.gathered === 0) {
       this.endsWhenStored = false;
@@ -465,21 +329,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   // ---- storage ----
 
-  private noteStorage(): void {
-    this.answered = false;
-    if (this.context.storage !== undefined) this.sequenceBefore = this.context.storage.sequence;
-  }
-
-  /** An answer to what moved storage may not leave before that is stored; what else was moved may be stored later. */
-  private gateAnswers(): void {
-    if (this.answered && this.context.storage!.sequence !== this.sequenceBefore) this.gate();
-    this.answered = false;
-  }
-
   gate(): void {
-    const storage = this.context.storage!;
-    this.storedAt = storage.sequence;
-    if (storage.syncSequence > storage.synced) this.syncedAt = storage.syncSequence;
+    this.storageGate!.raise();
+  }
+
+  gateOpened(lost: boolean): void {
+    if (lost) this.storageLost();
+    else this.flush();
   }
 
   again(): void {
@@ -487,37 +343,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.touch();
   }
 
-  /** Whether what is gathered may leave; if not, it is held until it may. */
-  private stored(): boolean {
-    const storage = this.context.storage!;
-    if (this.storedAt > storage.written && storage.failed === undefined) storage.commit();
-    if (this.storedAt > storage.written) {
-      this.storageLost();
-      return false;
-    }
-    if (this.syncedAt <= storage.synced) {
-      this.storedAt = 0;
-      this.syncedAt = 0;
-      return true;
-    }
-    if (this.outbound.gathered === 0) return true;
-    const { syncedAt } = this;
-    this.storedAt = 0;
-    this.syncedAt = 0;
-    this.gated = true;
-    this.outbound.hold();
-    storage.whenSynced(syncedAt, (error) => {
-      this.gated = false;
-      if (error !== undefined) this.storageLost();
-      else this.flush();
-    });
-    return false;
-  }
-
   /** Acknowledgements wait here for what could not be stored: they are not given, and the client has to ask again. */
   private storageLost(): void {
-    this.storedAt = 0;
-    this.syncedAt = 0;
+    this.storageGate!.forget();
     const stuck = this.outbound.busy;
     this.outbound.discard();
     if (this.state === ConnectionState.Closed || stuck) this.stream.destroy();
@@ -601,12 +429,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
         if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
       return;
     }
-    if (length > RUN_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
-      outbound.reference(run.shared(version5));
-    else {
-      const at = outbound.reserve(length);
-      run.copyTo(version5, outbound.chunk!, at);
-    }
+    writeRun(outbound, run, version5, length);
     metrics.packetsSent += run.count;
     metrics.publishSent += run.count;
     metrics.publishBytesSent += run.payloadBytes;
@@ -626,48 +449,22 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
    * a Reason String where it is a refusal.
    */
   acknowledge(header: number, packetId: number, reasonCode: number): void {
-    const { outbound } = this;
     if (reasonCode >= 0x80 && this.version5) {
       const properties: Properties = { reasonString: refusalOf(reasonCode) };
       this.send({ type: (header >> 4) as AcknowledgePacket['type'], packetId, reasonCode, properties });
       return;
     }
-    this.answered = true;
-    if (reasonCode === 0 || !this.version5) {
-      let at = outbound.reserve(4);
-      const bytes = outbound.chunk!;
-      bytes[at++] = header;
-      bytes[at++] = 2;
-      bytes[at++] = packetId >>> 8;
-      bytes[at] = packetId & 0xff;
-    } else {
-      let at = outbound.reserve(5);
-      const bytes = outbound.chunk!;
-      bytes[at++] = header;
-      bytes[at++] = 3;
-      bytes[at++] = packetId >>> 8;
-      bytes[at++] = packetId & 0xff;
-      bytes[at] = reasonCode;
-    }
+    if (this.storageGate !== undefined) this.storageGate.answered = true;
+    writeAcknowledgement(this.outbound, header, packetId, this.version5 ? reasonCode : ReasonCode.Success);
     this.context.metrics.packetsSent++;
     this.touch();
   }
 
-  /**
-   * Sends a packet other than PUBLISH. Reason String and User Properties are left out where the client wants none
-   * [MQTT-3.1.2-29] or where the packet would be larger than it takes [MQTT-3.1.2-24]; a packet that is too large even so
-   * is not sent.
-   */
+  /** Sends a packet other than PUBLISH, as far as the client takes it (`encodeFor`). */
   send(packet: Packet): void {
-    let bytes = encodePacket(packet, this.version);
-    const optional = 'properties' in packet ? packet.properties : undefined;
-    const informs = packet.type === PacketType.Connack || packet.type === PacketType.Disconnect;
-    if (optional !== undefined && (bytes.length > this.packetBytesMax || (!this.problemInformation && !informs))) {
-      const { reasonString: _reason, userProperties: _user, ...needed } = optional;
-      bytes = encodePacket({ ...packet, properties: needed } as Packet, this.version);
-    }
-    if (bytes.length > this.packetBytesMax) return;
-    if (promises(packet)) this.answered = true;
+    const bytes = encodeFor(this, packet);
+    if (bytes === undefined) return;
+    if (this.storageGate !== undefined && promises(packet)) this.storageGate.answered = true;
     const at = this.outbound.reserve(bytes.length);
     bytes.copy(this.outbound.chunk!, at);
     this.context.metrics.packetsSent++;
@@ -741,10 +538,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     this.context.wheel.disarm(this.timer);
     // A peer that does not read gets no goodbye: what was under way before it would hold the connection open.
     const stuck = this.outbound.busy && this.stream.preparing !== true;
-    if (this.context.storage !== undefined) this.gateAnswers();
+    this.storageGate?.settle();
     this.flush();
     if (stuck) this.stream.destroy();
-    else if (this.gated || this.outbound.holds || this.outbound.gathered > 0) this.endsWhenStored = true;
+    else if (this.storageGate?.shut || this.outbound.holds || this.outbound.gathered > 0) this.endsWhenStored = true;
     else this.stream.end();
     this.leave(wasConnected);
   }
@@ -770,7 +567,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private leave(wasConnected: boolean): void {
     const { session } = this;
     this.cutter.discard();
-    if (this.expiryTimer !== undefined) this.context.wheel.disarm(this.expiryTimer);
+    this.expiry?.clear();
     clearTimeout(this.rateTimer);
     clearTimeout(this.deliveryTimer);
     if (this.countedUser !== undefined) this.context.protection.perUser.remove(this.countedUser);
@@ -795,17 +592,15 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
 
   /** Ends the connection at that time, milliseconds since the Unix epoch: what admitted the client is not valid any longer. */
   endAt(timeMs: number | undefined): void {
-    const { wheel } = this.context;
-    if (this.expiryTimer !== undefined) wheel.disarm(this.expiryTimer);
-    if (timeMs === undefined) return;
-    this.expiryTimer ??= new WheelTimer(() => {
-      // The wheel takes no wait of any length.
-      const left = this.expiresAtMs - this.context.clock.nowMs();
-      if (left > 0) wheel.arm(this.expiryTimer!, Math.min(left, EXPIRY_WAIT_MS));
-      else this.disconnect(ReasonCode.MaximumConnectTime, 'the connection has lasted as long as it may');
-    });
-    this.expiresAtMs = timeMs;
-    wheel.arm(this.expiryTimer, Math.min(Math.max(0, timeMs - this.context.clock.nowMs()), EXPIRY_WAIT_MS));
+    if (timeMs === undefined) {
+      this.expiry?.clear();
+      return;
+    }
+    const { wheel, clock } = this.context;
+    this.expiry ??= new Deadline(wheel, clock, () =>
+      this.disconnect(ReasonCode.MaximumConnectTime, 'the connection has lasted as long as it may'),
+    );
+    this.expiry.set(timeMs);
   }
 
   private onTimer(): void {
@@ -843,31 +638,4 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (this.disconnectReason < 0) return 'connection lost';
     return this.disconnectReason === 0 ? 'Normal disconnection' : reasonName(this.disconnectReason);
   }
-}
-
-/** What a refused acknowledgement means here, in words. */
-function refusalOf(reasonCode: number): string {
-  switch (reasonCode) {
-    case ReasonCode.NotAuthorized:
-      return 'the client may not publish to this topic';
-    case ReasonCode.QuotaExceeded:
-      return 'the retained store or the queue of a subscriber is full';
-    case ReasonCode.PacketIdentifierNotFound:
-      return 'no exchange with this packet identifier is open';
-    default:
-      return reasonName(reasonCode);
-  }
-}
-
-/** Whether the client may rely on something from then on. */
-function promises({ type }: Packet): boolean {
-  return type === PacketType.Connack || type === PacketType.Suback || type === PacketType.Unsuback;
-}
-
-function notConnect(header: number): ProtocolFailure {
-  return new ProtocolFailure(
-    ReasonCode.ProtocolError,
-    'MQTT-3.1.0-1',
-    `first packet is of type ${header >> 4}, not CONNECT`,
-  );
 }

@@ -7,7 +7,7 @@ import type { Pressure, SessionRegistry } from '../session/index.js';
 import type { Store } from '../storage/index.js';
 import type { Connection } from './connection.js';
 import type { ControlHandler } from './control.js';
-import type { OutboundTotals } from './outbound.js';
+import type { OutboundTotals } from './outbound-totals.js';
 import type { Protection } from './protection/protection.js';
 
 /** What 5.0 clients are told that the broker offers; everything is on by default. */

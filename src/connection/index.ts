@@ -10,7 +10,7 @@ export type {
 export type { ControlHandler } from './control.js';
 export { mountPointOf } from './mount-point.js';
 export { COMPRESSION } from './on-connect.js';
-export { OutboundTotals } from './outbound.js';
+export { OutboundTotals } from './outbound-totals.js';
 export { type Ban, type BanKind, banKinds, checkBan, type NewBan } from './protection/ban-list.js';
 export { Protection, type ProtectionOptions } from './protection/protection.js';
 export { type RateRule, rateOutcomes, rateScopes } from './protection/rates.js';

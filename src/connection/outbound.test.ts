@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { LARGE_CHUNK_BYTES, SMALL_CHUNK_BYTES } from '../base/index.js';
 import { Random } from '../base/random.fuzz.js';
 import type { ByteStream } from '../transport/index.js';
-import { Outbound, OutboundTotals } from './outbound.js';
+import { Outbound } from './outbound.js';
+import { OutboundTotals } from './outbound-totals.js';
 
 /** A stream that takes a write at once or keeps it until `complete`, as `takes` says. */
 class SlowStream implements ByteStream {

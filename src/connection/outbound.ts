@@ -10,23 +10,7 @@
  */
 import { giveChunk, LARGE_CHUNK_BYTES, takeChunk } from '../base/index.js';
 import type { ByteStream } from '../transport/index.js';
-
-/**
- * What all connections together have waiting, and have sent. Above the limit publishers are paused for a while, and no connection may have
- * more than a little waiting.
- */
-export class OutboundTotals {
-  bytes = 0;
-  /** Since when more waits than may and nobody takes any of it, on the clock of the broker; 0 while less waits. */
-  overSinceMs = 0;
-  /** The least that has waited since. */
-  leastBytes = 0;
-
-  constructor(
-    public bytesMax: number,
-    readonly metrics: { bytesSent: number },
-  ) {}
-}
+import type { OutboundTotals } from './outbound-totals.js';
 
 export class Outbound {
   /** The chunk being filled; write to it only what `reserve` granted. */

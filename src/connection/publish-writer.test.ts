@@ -13,7 +13,8 @@ import {
   readVariableByteInteger,
   variableByteIntegerLength,
 } from '../protocol/index.js';
-import { Outbound, OutboundTotals } from './outbound.js';
+import { Outbound } from './outbound.js';
+import { OutboundTotals } from './outbound-totals.js';
 import { type PublishTarget, writePublish } from './publish-writer.js';
 import { AliasesToClient } from './topic-aliases.js';
 

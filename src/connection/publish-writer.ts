@@ -2,13 +2,21 @@
  * Encodes PUBLISH packets for one client's version into its outbound buffer: identifiers, expiry that is left, subscription
  * identifiers and topic aliases are written here, everything else is copied from the message.
  */
-import { copyBytes } from '../base/index.js';
-import { type Message, type QoS, variableByteIntegerLength, writeVariableByteInteger } from '../protocol/index.js';
+import { copyBytes, RUN_CHUNK_BYTES } from '../base/index.js';
+import {
+  type Message,
+  type PublishRun,
+  type QoS,
+  variableByteIntegerLength,
+  writeVariableByteInteger,
+} from '../protocol/index.js';
 import type { Outbound } from './outbound.js';
 import type { AliasesToClient } from './topic-aliases.js';
 
 /** Payloads from this size on go by reference instead of being copied. */
 const REFERENCE_BYTES_MIN = 8192;
+/** A run from this length on is shared by reference when it has more than one receiver, bytes. */
+const SHARE_BYTES_MIN = 1024;
 
 /** Subscription Identifier, Message Expiry Interval, Topic Alias. */
 const SUBSCRIPTION_ID = 0x0b;
@@ -138,4 +146,14 @@ function writeAsReceived(
   bytes[at] = packetId >>> 8;
   bytes[at + 1] = packetId & 0xff;
   return total;
+}
+
+/** Writes a run of QoS 0 messages as it is for every receiver of that version; `length` is that of the run in it, bytes. */
+export function writeRun(outbound: Outbound, run: PublishRun, version5: boolean, length: number): void {
+  if (length > RUN_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
+    outbound.reference(run.shared(version5));
+  else {
+    const at = outbound.reserve(length);
+    run.copyTo(version5, outbound.chunk!, at);
+  }
 }
