@@ -235,6 +235,23 @@ describe('a session', () => {
     assert.deepEqual(link.take(), []);
   });
 
+  it('sends stored messages no faster than they may, however often they are asked for', () => {
+    const bench = new SessionBench({ retainedPerSecondMax: 4 });
+    for (const topicName of ['a', 'b', 'c']) bench.publish(topicName, { topicName, retain: true });
+    const { session, link } = bench.open('c');
+    const ask = () => {
+      session.subscribe(subscribed('+', 0));
+      session.pump();
+      return link.take().length;
+    };
+    assert.deepEqual([ask(), ask(), ask()], [3, 1, 0], 'what a second allows at once, then nothing');
+    link.again = () => session.pump();
+    bench.pass(1);
+    assert.equal(link.take().length, 4);
+    bench.pass(5);
+    assert.equal(link.take().length, 1, 'the rest');
+  });
+
   it('hands what it had of a group to other members when it leaves', () => {
     const bench = new SessionBench();
     const first = bench.open('first', { receiveMaximum: 2 });

@@ -24,9 +24,7 @@ import {
 import {
   type Delivery,
   type MayDeliver,
-  PAUSE,
   type Router,
-  retainedStill,
   type SharedGroup,
   type Subscriber,
   Subscription,
@@ -36,6 +34,7 @@ import type { HeldPublisher, Link } from './link.js';
 import { giveOutgoing, type Outgoing, OutgoingState, takeOutgoing, unkept } from './outgoing.js';
 import { laneOfSent, OutgoingQueue } from './outgoing-queue.js';
 import type { Holder, Pressure } from './pressure.js';
+import { RetainedFeed } from './retained-feed.js';
 import type { QueueCounts, SessionStore, StoredExchange } from './session-store.js';
 import { StoredMessages } from './stored-messages.js';
 
@@ -78,18 +77,6 @@ export interface SessionWill {
   readonly delay: number;
 }
 
-interface RetainedCursor {
-  readonly messages: Iterator<Message | typeof PAUSE>;
-  readonly subscription: Subscription;
-  /** A message whose source is being asked about: nothing of this subscription goes out before the answer. */
-  asked: { readonly message: Message; verdict: boolean | undefined } | undefined;
-}
-
-/** While a limit on retained messages holds them up, milliseconds. */
-const RETAINED_WAIT_MS = 250;
-/** Retained messages left out before others get their turn. */
-const LEFT_OUT_STEP = 128;
-
 export class Session implements Subscriber {
   matchMark = 0;
   matchIndex = 0;
@@ -104,21 +91,16 @@ export class Session implements Subscriber {
   private queue: OutgoingQueue | undefined;
   private inflight: (Outgoing | undefined)[] | undefined;
   private resend: Outgoing[] | undefined;
-  private cursors: RetainedCursor[] | undefined;
+  /** Made when the first subscription asks for retained messages. */
+  private retainedFeed: RetainedFeed | undefined;
   private received: Set<number> | undefined;
   private stored: StoredMessages | undefined;
   /** What is sent again is marked as such. */
   private redelivers = true;
   /** In flight when the broker last ran: read when the client is back. */
   private inflightStored = false;
-  /** Retained messages that may be sent now, as of `retainedSince`. */
-  private retainedAllowance = 0;
-  private retainedSince = 0;
-  /** Retained messages left out since the last that was not. */
-  private leftOut = 0;
   /** Since when messages wait though the client is there; 0 while none do. */
   private behindSinceMs = 0;
-  private retainedTimer: WheelTimer | undefined;
   private holder: Holder | undefined;
   private nextPacketId = 0;
   private nextSequence = 0;
@@ -330,7 +312,7 @@ export class Session implements Subscriber {
     this.link = undefined;
     this.cancelTimers();
     this.holder?.drained();
-    this.cursors = undefined;
+    this.retainedFeed = undefined;
     if (this.shared !== undefined) this.restoreInflight();
     this.handSharedOn(true);
     const subscriptions = this.subscriptions;
@@ -366,12 +348,8 @@ export class Session implements Subscriber {
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
     if (request.retainHandling === 2 || (request.retainHandling === 1 && current !== undefined)) return;
     if (this.context.router.retained.size === 0) return;
-    this.cursors ??= [];
-    this.cursors.push({
-      messages: this.context.router.retained.match(request.topicFilter),
-      subscription,
-      asked: undefined,
-    });
+    this.retainedFeed ??= new RetainedFeed(this.clientId, () => this.link?.again());
+    this.retainedFeed.add(subscription, this.context.router.retained.match(request.topicFilter));
   }
 
   private addSubscription(request: SubscribeRequest): {
@@ -410,8 +388,7 @@ export class Session implements Subscriber {
     if (subscription === undefined) return ReasonCode.NoSubscriptionExisted;
     this.subscriptions!.delete(fullFilter);
     if (this.subscriptions!.size === 0) this.subscriptions = undefined;
-    const cursors = this.cursors?.filter((cursor) => cursor.subscription !== subscription) ?? [];
-    this.cursors = cursors.length > 0 ? cursors : undefined;
+    this.retainedFeed?.remove(subscription);
     this.stored?.store.removeSubscription(this.owner, subscription.shareName, subscription.topicFilter);
     this.shared?.delete(fullFilter);
     if (this.shared?.size === 0) this.shared = undefined;
@@ -472,14 +449,11 @@ export class Session implements Subscriber {
   }
 
   private hasWaiting(): boolean {
-    return (this.queue !== undefined && this.queue.length > 0) || this.resend !== undefined || this.hasRetained();
-  }
-
-  /** Whether retained messages wait for their turn; what waits for an answer holds up nothing else. */
-  private hasRetained(): boolean {
-    if (this.cursors === undefined) return false;
-    const { asked } = this.cursors[0]!;
-    return asked === undefined || asked.verdict !== undefined;
+    return (
+      (this.queue !== undefined && this.queue.length > 0) ||
+      this.resend !== undefined ||
+      this.retainedFeed?.waiting === true
+    );
   }
 
   private enqueue(item: Outgoing, message: Message): boolean {
@@ -535,9 +509,8 @@ export class Session implements Subscriber {
           this.forget(item);
           giveOutgoing(item);
         } else this.send(item, link);
-      } else if (this.cursors !== undefined) {
-        if (this.windowFull || !this.sendRetained(link)) break;
-      } else break;
+      } else if (this.retainedFeed === undefined || this.windowFull || !this.sendRetained(this.retainedFeed, link))
+        break;
     }
     if (this.queuedMessages === 0) this.behindSinceMs = 0;
     if (this.shared !== undefined)
@@ -647,83 +620,19 @@ export class Session implements Subscriber {
     return item.message ?? (item.isStored ? this.stored!.store.messageOf(item) : undefined);
   }
 
-  /** Sends the next retained message that a subscription asked for; returns false when it is to go on later. */
-  private sendRetained(link: Link): boolean {
-    if (!this.maySendRetained()) return false;
-    const cursor = this.cursors![0]!;
-    if (cursor.asked !== undefined) return this.sendAsked(cursor, cursor.asked, link);
-    const next = cursor.messages.next();
-    if (next.done) {
-      this.cursors!.shift();
-      if (this.cursors!.length === 0) this.cursors = undefined;
-      return true;
-    }
-    const message = next.value;
-    if (message === PAUSE) {
-      link.again();
+  /** Sends the next retained message that a subscription asked for; returns false when there is none to send now. */
+  private sendRetained(feed: RetainedFeed, link: Link): boolean {
+    const message = feed.next(link, this.context);
+    if (message === undefined) {
+      // Under a limit it knows how many the client had.
+      if (feed.empty && this.context.limits.retainedPerSecondMax === 0) this.retainedFeed = undefined;
       return false;
     }
-    if (cursor.subscription.noLocal && message.publisherId === this.clientId) return true; // [MQTT-3.8.3-3]
-    const { mayDeliverRetained } = this.context;
-    if (mayDeliverRetained !== undefined) {
-      const verdict = mayDeliverRetained(message);
-      if (verdict === false) return this.leaveOut(link);
-      if (verdict !== true) return this.awaitVerdict(verdict, message, cursor);
-    }
-    this.sendStored(message, cursor.subscription, link);
-    return true;
-  }
-
-  private awaitVerdict(answer: Promise<boolean>, message: Message, cursor: RetainedCursor): false {
-    const asked: NonNullable<RetainedCursor['asked']> = { message, verdict: undefined };
-    cursor.asked = asked;
-    void answer.then((verdict) => {
-      asked.verdict = verdict;
-      this.link?.again();
-    });
-    return false;
-  }
-
-  /** Goes on with a message that was asked about. */
-  private sendAsked(
-    cursor: RetainedCursor,
-    { message, verdict }: NonNullable<RetainedCursor['asked']>,
-    link: Link,
-  ): boolean {
-    if (verdict === undefined) return false;
-    cursor.asked = undefined;
-    const current = verdict ? retainedStill(this.context.router.retained, message) : undefined;
-    if (current !== undefined) this.sendStored(current, cursor.subscription, link);
-    return true;
-  }
-
-  /** Returns false when many were left out, and it is to go on in another turn. */
-  private leaveOut(link: Link): boolean {
-    if (++this.leftOut < LEFT_OUT_STEP) return true;
-    this.leftOut = 0;
-    link.again();
-    return false;
-  }
-
-  private sendStored(message: Message, subscription: Subscription, link: Link): void {
-    this.leftOut = 0;
+    const { subscription } = feed;
     const qos = this.qosOf(message.qos, subscription.qos);
-    this.retainedAllowance--;
     message.handling = this.context.router.handlingOf(message.topicName);
     this.send(takeOutgoing(message, qos, true, subscription.subscriptionIds, undefined), link);
-  }
-
-  /** Keeps to the rate of retained messages to one client; what was not used allows a second's worth at once. */
-  private maySendRetained(): boolean {
-    const rate = this.context.limits.retainedPerSecondMax;
-    if (rate === 0) return true;
-    const now = this.context.clock.nowMs();
-    this.retainedAllowance = Math.min(rate, this.retainedAllowance + ((now - this.retainedSince) * rate) / 1000);
-    this.retainedSince = now;
-    if (this.retainedAllowance >= 1) return true;
-    this.retainedTimer ??= new WheelTimer(() => this.pump());
-    this.context.wheel.arm(this.retainedTimer, RETAINED_WAIT_MS);
-    return false;
+    return true;
   }
 
   /** Identifiers go round a range of twice the window, so the table of open exchanges stays small. */
