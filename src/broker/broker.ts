@@ -1,20 +1,9 @@
 /**
  * One broker node: makes the modules, joins them, listens, and takes it all down again.
  */
-import { readFileSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import {
-  Fault,
-  type Limits,
-  type Logger,
-  LogLevel,
-  silentLogger,
-  systemClock,
-  TimerWheel,
-  Turn,
-  WheelTimer,
-} from '../base/index.js';
+import { Fault, type Limits, type Logger, silentLogger, systemClock, TimerWheel, Turn } from '../base/index.js';
 import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
   type BridgeConfig,
@@ -27,17 +16,15 @@ import {
 import {
   type Ban,
   type BanKind,
-  Connection,
+  type Connection,
   type ConnectionContext,
   type ConnectionObserver,
   type ListenerOptions,
   type NewBan,
   OutboundTotals,
-  Protection,
-  type ProtectionOptions,
   recheckSubscriptions,
 } from '../connection/index.js';
-import { BrokerMetrics, SysTopics } from '../metrics/index.js';
+import { BrokerMetrics } from '../metrics/index.js';
 import { AccessPolicy, type Policy } from '../policy/index.js';
 import {
   isValidTopicFilter,
@@ -48,24 +35,10 @@ import {
   type QoS,
   ReasonCode,
 } from '../protocol/index.js';
-import {
-  DelayedMessages,
-  GroupStore,
-  PAUSE,
-  Router,
-  retainedLimits,
-  StoredRetained,
-  Subscription,
-} from '../router/index.js';
-import { Pressure, type Session, SessionRegistry, SessionStore } from '../session/index.js';
-import { realFiles, Store } from '../storage/index.js';
-import {
-  attachWebSocket,
-  type ByteStream,
-  CompressibleStream,
-  NodeStream,
-  securityOfSocket,
-} from '../transport/index.js';
+import { DelayedMessages, Router } from '../router/index.js';
+import { Pressure, SessionRegistry } from '../session/index.js';
+import { attachWebSocket, NodeStream, securityOfSocket } from '../transport/index.js';
+import { Admission } from './admission.js';
 import type {
   AttachOptions,
   BoundListener,
@@ -76,25 +49,20 @@ import type {
   LiveSettings,
   PublishOptions,
 } from './broker-api.js';
+import { BrokerStorage } from './broker-storage.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
+import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
-import { Overload } from './overload.js';
 import { RetainedSources } from './retained-sources.js';
+import { startSysUpdates } from './sys-updates.js';
 import { dumpTree } from './tree-dump.js';
 
-/** How often storage is rid of what has expired, and how soon again when there was much. */
-const SWEEP_MS = 1000;
-const SWEEP_AGAIN_MS = 10;
-/** While the broker is overloaded nothing is read for so long in each second. */
-const RELIEF_MS = 500;
 /** How long `stop` waits for connections to take their last bytes, milliseconds. */
 const STOP_GRACE_MS = 1000;
-const packageVersion = (): string =>
-  (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 
 /**
  * Makes a broker; `start` makes it listen.
@@ -116,19 +84,12 @@ class BrokerNode implements Broker, ConnectionObserver {
   /** In force now: the same object is changed. */
   private readonly limits: { -readonly [Key in keyof Limits]: Limits[Key] };
   private readonly detachers = new Set<() => void>();
-  private readonly store: Store;
-  private readonly sessionStore: SessionStore | undefined;
-  private readonly groupStore: GroupStore | undefined;
-  private readonly storedRetained: StoredRetained | undefined;
+  private readonly storage: BrokerStorage;
   private readonly delayed: DelayedMessages;
-  private readonly protection: Protection;
-  private readonly overload: Overload;
+  private readonly guard: Guard;
+  private readonly admission: Admission;
   private readonly bridging: Bridges;
-  private protecting: Pick<Config, 'rates' | 'bans' | 'protection'>;
-  private storeOpened = false;
-  private sweepTimer: NodeJS.Timeout | undefined;
-  private sys: SysTopics | undefined;
-  private sysTimer: WheelTimer | undefined;
+  private stopSys = (): void => {};
   private readonly access: AccessPolicy;
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
@@ -147,30 +108,12 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.metrics = new BrokerMetrics(clock.nowMs());
     this.wheel = new TimerWheel(clock);
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
-    const { mode, path } = config.storage;
-    this.store = new Store({
-      mode,
-      folder: path,
-      files: realFiles,
-      log,
-      twoCopies: config.durability.some((rule) => rule.mode === 'faultTolerant'),
-      summaryPrefix: 'c',
-      onTables: (store) => this.storedRetained?.begin(store),
-      onReplay: (store, key, value) => {
-        this.storedRetained!.replay(store, key, value);
-        this.sessionStore!.replay(store, key, value);
-      },
-    });
-    const persistent = mode !== 'memory';
     const handlingOf = handlingRules(config);
-    if (persistent) {
-      this.sessionStore = new SessionStore(this.store);
-      this.groupStore = new GroupStore(this.store, handlingOf);
-      this.storedRetained = new StoredRetained(this.store, retainedLimits(limits), () => clock.nowMs());
-    }
+    this.storage = new BrokerStorage(config, limits, handlingOf, log);
+    const { store, persistent } = this.storage;
     const router = new Router({
-      ...(persistent ? { storedRetained: this.storedRetained!, groupStore: this.groupStore! } : {}),
-      storeFailed: () => this.store.failed !== undefined,
+      ...(persistent ? { storedRetained: this.storage.retained!, groupStore: this.storage.groups! } : {}),
+      storeFailed: () => store.failed !== undefined,
       handlingOf,
       strategy: config.sharedSubscriptions.strategy,
       topicCacheEntriesMax: limits.topicCacheEntriesMax,
@@ -188,7 +131,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       onDropped: () => this.metrics.publishDropped++,
     });
     this.delayed = new DelayedMessages(
-      this.store,
+      store,
       this.wheel,
       () => clock.nowMs(),
       limits,
@@ -207,24 +150,19 @@ class BrokerNode implements Broker, ConnectionObserver {
       log,
     });
     this.access.onChange(() => this.retainedSources.forget());
-    this.protection = new Protection(protectionOf(config), clock, log, persistent ? this.store : undefined);
-    this.overload = new Overload(
-      config.protection.overload,
-      (overload) => this.overloadChanged(overload),
-      () => this.relieve(),
-    );
-    this.protecting = config;
+    const { connections, metrics } = this;
+    this.guard = new Guard(config, { connections, metrics, clock, log, store: persistent ? store : undefined });
     const sessions = new SessionRegistry(
       {
         router,
         wheel: this.wheel,
         clock,
         limits,
-        metrics: this.metrics,
+        metrics,
         pressure,
-        store: this.sessionStore,
-        slowConsumerSeconds: () => this.protecting.protection.slowConsumers.seconds,
-        onSlowConsumer: (session) => this.slowConsumer(session),
+        store: this.storage.sessions,
+        slowConsumerSeconds: () => this.guard.slowConsumerSeconds,
+        onSlowConsumer: (session) => this.guard.slowConsumer(session),
         upgradeQoS: config.protocol.upgradeQoS,
         mayDeliverRetained: this.retainedSources.mayDeliver,
       },
@@ -240,42 +178,48 @@ class BrokerNode implements Broker, ConnectionObserver {
       limits,
       granted: { ...limits },
       protocol: { ...config.protocol, maximumQoS: config.protocol.maximumQoS as QoS, redirect: redirectOf(config) },
-      metrics: this.metrics,
+      metrics,
       log,
       policy: joinPolicies(policy, this.access),
-      protection: this.protection,
+      protection: this.guard.protection,
       retainedSources: this.retainedSources,
       router,
       sessions,
       pressure,
-      outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax, this.metrics),
+      outboundTotals: new OutboundTotals(limits.memoryOutboundBytesMax, metrics),
       observer: this,
       control: controlTopics(this.access),
-      storage: persistent ? this.store : undefined,
+      storage: persistent ? store : undefined,
     };
+    this.admission = new Admission({
+      config,
+      context: this.context,
+      connections,
+      limits,
+      guard: this.guard,
+      metrics,
+      log,
+      running: () => this.running,
+    });
     this.listening = new Listeners({
       config,
       limits,
       log,
-      metrics: this.metrics,
-      connections: this.connections,
-      accept: (stream, listener, count) => this.accept(stream, listener, count),
+      metrics,
+      connections,
+      accept: (stream, listener, count) => this.admission.accept(stream, listener, count),
     });
     this.bridging = new Bridges(this.context, log, (bridge) => {
       if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
     });
     const { turn } = this.context;
-    turn.beforeFlush = () => this.store.commit();
-    this.store.onOperation = () => turn.schedule();
-    this.store.beforeRotation = () => {
-      this.storedRetained?.saveCounts();
-      sessions.saveCounts();
-    };
+    turn.beforeFlush = () => store.commit();
+    store.onOperation = () => turn.schedule();
     this.context.policy.onChange?.(() => {
       for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
     });
     this.joinDynamicSecurity();
-    this.store.onHealth = (failed) => {
+    store.onHealth = (failed) => {
       if (failed === undefined) this.releasePublishers();
     };
   }
@@ -286,18 +230,14 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   async start(): Promise<void> {
     if (this.running) throw new Fault('BROKER_RUNNING', 'the broker is running already');
-    if (this.storeOpened && this.store.persistent)
-      throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
+    if (this.storage.spent) throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
     this.running = true;
     this.context.sessions.stopping = false;
     try {
-      await this.openStore();
+      await this.storage.open(this.context.sessions);
+      this.delayed.start();
       await this.access.open();
-      this.protection.bans.load();
-      for (const ban of this.protecting.bans) this.protection.bans.add(ban, 'configuration');
-      // Later, since the broker may ban in the middle of what a client does.
-      this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
-      this.overload.start();
+      this.guard.start();
       this.wheel.start();
       this.bridging.start(this.config.bridges);
       for (const config of this.config.listeners) {
@@ -312,7 +252,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.access.prepare(this.preparing.signal).catch((error: unknown) => {
       this.log.error('authentication.prepare-failed', String(error));
     });
-    this.startSys();
+    const { intervalSeconds } = this.config.sys;
+    if (intervalSeconds > 0) this.stopSys = startSysUpdates(this.context, intervalSeconds, () => this.bridging.show());
   }
 
   async stop(): Promise<void> {
@@ -322,7 +263,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private async closeAll(): Promise<void> {
     this.running = false;
     this.preparing.abort();
-    if (this.sysTimer) this.wheel.disarm(this.sysTimer);
+    this.stopSys();
     for (const detach of this.detachers) detach();
     this.detachers.clear();
     this.context.sessions.stopping = true;
@@ -332,8 +273,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
     this.bridging.stop();
     this.delayed.stop();
-    this.overload.stop();
-    clearTimeout(this.sweepTimer);
+    this.guard.stop();
+    this.storage.stopSweeping();
     const deadline = Date.now() + STOP_GRACE_MS;
     while (this.connections.size + this.bridging.open > 0 && Date.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -342,23 +283,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     await listeners;
     await this.access.close();
     this.wheel.stop();
-    if (this.store.persistent && this.storeOpened) await this.store.close();
-  }
-
-  private async openStore(): Promise<void> {
-    await this.store.open();
-    this.storeOpened = true;
-    this.groupStore?.load();
-    this.context.sessions.restore();
-    this.groupStore?.dropOrphans();
-    this.delayed.start();
-    if (!this.store.persistent) return;
-    const sweep = (): void => {
-      const retained = this.storedRetained!.sweep();
-      const sessions = this.sessionStore!.sweep();
-      this.sweepTimer = setTimeout(sweep, retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS).unref();
-    };
-    this.sweepTimer = setTimeout(sweep, SWEEP_MS).unref();
+    await this.storage.close();
   }
 
   /** Publishers that had to wait for storage go on. */
@@ -387,11 +312,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   save(): Promise<void> {
-    if (!this.store.persistent) return Promise.resolve();
-    this.store.commit();
-    return new Promise((resolve, reject) =>
-      this.store.whenSynced(this.store.sequence, (error) => (error === undefined ? resolve() : reject(error))),
-    );
+    return this.storage.save();
   }
 
   dumpTree(write: (kind: 'subscription' | 'retained', line: string) => void): Promise<void> {
@@ -400,8 +321,6 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   status(): BrokerStatus {
     const { router, sessions } = this.context;
-    const persistent = this.store.persistent;
-    const megabytes = (bytes: number) => (persistent ? bytes / 1e6 : 0);
     return {
       running: this.running,
       clientsConnected: this.metrics.clientsConnected,
@@ -410,14 +329,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       messagesReceived: this.metrics.publishReceived,
       messagesSent: this.metrics.publishSent,
       messagesRetained: router.retained.size,
-      retainedMegabytes: megabytes(this.storedRetained?.bytes ?? 0),
-      queuedMegabytes: megabytes(this.sessionStore?.queuedBytes ?? 0),
-      sessionMegabytes: megabytes(this.sessionStore?.sessionBytes() ?? 0),
-      storage: {
-        mode: this.store.mode,
-        failed: this.store.failed?.message,
-        megabytes: megabytes(this.store.tableBytes + this.store.logBytes),
-      },
+      ...this.storage.status(),
       access: this.access.status(),
     };
   }
@@ -431,31 +343,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (!isValidTopicFilter(topicFilter))
       throw new Fault('TOPIC_FILTER_INVALID', `not a valid topic filter: ${JSON.stringify(topicFilter)}`);
     const subscriber = new LocalSubscriber(`$local-${++this.localSubscribers}`, handler, this.log);
-    const { router } = this.context;
-    const subscription = new Subscription(
-      subscriber,
-      topicFilter,
-      undefined,
-      options.qos ?? 2,
-      false,
-      false,
-      0,
-      undefined,
-    );
-    router.subscribe(subscription, undefined);
-    let active = true;
-    const stored = router.retained.match(topicFilter);
-    const handSome = (): void => {
-      for (let next = stored.next(); active && !next.done; next = stored.next()) {
-        if (next.value === PAUSE) return void setImmediate(handSome);
-        subscriber.hand(next.value, next.value.qos, true);
-      }
-    };
-    handSome();
-    return () => {
-      if (active) router.unsubscribe(subscription);
-      active = false;
-    };
+    return subscriber.subscribe(this.context.router, topicFilter, options.qos ?? 2);
   }
 
   on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void {
@@ -463,7 +351,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
-    this.accept(
+    this.admission.accept(
       new NodeStream(stream, undefined, securityOfSocket(stream)),
       this.ownListener('handle', options.allowAnonymous ?? true),
       { connections: 0 },
@@ -479,7 +367,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       origins: options.origins ?? [],
       packetBytesMax: () => this.limits.packetBytesMax,
       log: this.log,
-      onStream: (stream) => this.accept(stream, listener, count),
+      onStream: (stream) => this.admission.accept(stream, listener, count),
     });
     this.detachers.add(detach);
     return () => {
@@ -503,6 +391,49 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   reloadCertificates(): void {
     this.listening.reloadCertificates();
+  }
+
+  bans(): Ban[] {
+    return [...this.guard.protection.bans.list()];
+  }
+
+  ban(ban: NewBan): Ban {
+    return this.guard.protection.bans.add(ban, 'administrator');
+  }
+
+  unban(kind: BanKind, value: string): boolean {
+    return this.guard.protection.bans.remove(kind, value);
+  }
+
+  bridges(): BridgeStatus[] {
+    return this.bridging.list();
+  }
+
+  addBridge(settings: BridgeInput): void {
+    this.bridging.add(this.resolvedBridge(settings));
+  }
+
+  changeBridge(name: string, settings: BridgeInput): void {
+    this.bridging.change(name, this.resolvedBridge({ name, ...settings }));
+  }
+
+  removeBridge(name: string): void {
+    this.bridging.remove(name);
+  }
+
+  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] } {
+    return this.bridging.replace(bridges);
+  }
+
+  protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
+    this.guard.replace(changed);
+    for (const listener of listeners) this.listening.change(listener);
+    if (protocol !== undefined) {
+      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
+      Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
+    }
+    if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
+    if (limits !== undefined) this.limit(limits);
   }
 
   // ---- ConnectionObserver ----
@@ -539,141 +470,8 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   // ---- inside ----
 
-  private accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
-    const full = count.connections >= listener.connectionsMax || this.connections.size >= this.limits.connectionsMax;
-    const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
-    if (reason !== undefined || !this.running) {
-      this.metrics.connectionsRefused++;
-      if (reason !== undefined) this.log.warning('connection.refused', reason, { listener: listener.name });
-      stream.destroy();
-      return;
-    }
-    count.connections++;
-    const { address } = stream.peer;
-    const offered = this.config.protocol.compression ? new CompressibleStream(stream) : stream;
-    const connection = new Connection(this.context, listener, offered, (closed) => {
-      count.connections--;
-      if (address !== '') this.protection.perAddress.remove(address);
-      this.connections.delete(closed);
-      this.metrics.connections = this.connections.size;
-    });
-    this.connections.add(connection);
-    this.metrics.connections = this.connections.size;
-    this.metrics.connectionsTotal++;
-    // Mosquitto tells of every connection; elsewhere a client is enough.
-    const tells = this.config.log.format === 'mosquitto';
-    if (tells || this.log.level >= LogLevel.debug)
-      (tells ? this.log.information : this.log.debug)('connection.opened', 'connection opened', {
-        ...connection.description,
-        localPort: stream.peer.localPort,
-      });
-    connection.start();
-  }
-
-  /** Why a new connection may not be; undefined when it may, and then it is counted. */
-  private whyNot(stream: ByteStream): string | undefined {
-    const { protection } = this;
-    const { address } = stream.peer;
-    if (this.overload.reason !== '') return `the broker is overloaded: ${this.overload.reason}`;
-    if (address !== '' && protection.bans.findAddress(address) !== undefined) {
-      this.metrics.connectionsBanned++;
-      return `the address ${address} is banned`;
-    }
-    if (!protection.mayConnect()) return 'more clients connect in a second than may';
-    if (address !== '' && !protection.perAddress.add(address, protection.options.connectionsPerAddressMax))
-      return `the address ${address} has as many connections as it may`;
-    return undefined;
-  }
-
-  private slowConsumer(session: Session): void {
-    this.metrics.slowConsumers++;
-    const { seconds, outcome } = this.protecting.protection.slowConsumers;
-    this.log.warning('client.slow', `Messages have waited ${seconds} seconds for this client.`, {
-      clientId: session.clientId,
-      queuedMessages: session.queuedMessages,
-      queuedBytes: session.queuedBytes,
-    });
-    if (outcome !== 'disconnect') return;
-    const connection = session.connection as Connection | undefined;
-    // Not in the middle of a delivery to it.
-    if (connection) setImmediate(() => connection.disconnect(ReasonCode.QuotaExceeded, 'the client takes too little'));
-  }
-
-  private overloadChanged({ reason }: Overload): void {
-    if (reason === '') {
-      this.log.warning('broker.overload-over', 'The broker is not overloaded any more.');
-      return;
-    }
-    this.metrics.overloads++;
-    this.log.error(
-      'broker.overload',
-      `The broker is overloaded: ${reason}. New clients are refused, the others slowed down.`,
-    );
-  }
-
-  /** Reads nothing for a while, so that what is there can be worked off. */
-  private relieve(): void {
-    const held = [...this.connections];
-    for (const connection of held) connection.hold();
-    setTimeout(() => {
-      for (const connection of held) connection.release();
-    }, RELIEF_MS).unref();
-  }
-
-  bans(): Ban[] {
-    return [...this.protection.bans.list()];
-  }
-
-  ban(ban: NewBan): Ban {
-    return this.protection.bans.add(ban, 'administrator');
-  }
-
-  unban(kind: BanKind, value: string): boolean {
-    return this.protection.bans.remove(kind, value);
-  }
-
-  bridges(): BridgeStatus[] {
-    return this.bridging.list();
-  }
-
-  addBridge(settings: BridgeInput): void {
-    this.bridging.add(this.resolvedBridge(settings));
-  }
-
-  changeBridge(name: string, settings: BridgeInput): void {
-    this.bridging.change(name, this.resolvedBridge({ name, ...settings }));
-  }
-
-  removeBridge(name: string): void {
-    this.bridging.remove(name);
-  }
-
-  replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] } {
-    return this.bridging.replace(bridges);
-  }
-
   private resolvedBridge(settings: BridgeInput): BridgeConfig {
     return resolveBridge(settings, this.config.storage.mode);
-  }
-
-  protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
-    const { protection } = this;
-    const settings = { ...this.protecting, ...changed };
-    for (const { kind, value } of this.protecting.bans)
-      if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
-    this.protecting = settings;
-    protection.replace(protectionOf(settings));
-    for (const ban of settings.bans) protection.bans.add(ban, 'configuration');
-    this.overload.replace(settings.protection.overload);
-    for (const connection of this.connections)
-      if (connection.connected) connection.rates = protection.rates.of(connection.client!);
-    for (const listener of listeners) this.listening.change(listener);
-    if (protocol !== undefined) {
-      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
-      Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
-    }
-    if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
-    if (limits !== undefined) this.limit(limits);
   }
 
   private limit(limits: Limits): void {
@@ -707,13 +505,6 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
   }
 
-  /** Ends the connections that a new ban concerns. */
-  private enforceBan(): void {
-    for (const connection of [...this.connections])
-      if (connection.client !== undefined && this.protection.bans.find(connection.client) !== undefined)
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
-  }
-
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
   private ownListener(name: string, allowAnonymous: boolean): ListenerOptions {
     return {
@@ -731,53 +522,6 @@ class BrokerNode implements Broker, ConnectionObserver {
     const reasonCode = this.context.router.publish(message);
     if (reasonCode >= 0x80) this.metrics.publishRefused++;
   }
-
-  private startSys(): void {
-    const { intervalSeconds } = this.config.sys;
-    if (intervalSeconds === 0) return;
-    const { router, sessions, clock } = this.context;
-    const version = `dunlin version ${packageVersion()}`;
-    this.sys = new SysTopics(
-      this.metrics,
-      () => {
-        let storedMessages = router.retained.size;
-        let storedBytes = router.retained.bytes;
-        let inflightMessages = 0;
-        let outgoingMessages = 0;
-        let outgoingBytes = this.context.outboundTotals.bytes;
-        for (const session of sessions.values()) {
-          storedMessages += session.queuedMessages + session.inflightMessages;
-          storedBytes += session.queuedBytes;
-          inflightMessages += session.inflightMessages;
-          if (!session.online) continue;
-          outgoingMessages += session.queuedMessages;
-          outgoingBytes += session.queuedBytes;
-        }
-        return {
-          version,
-          subscriptions: router.subscriptionCount,
-          sharedSubscriptions: router.sharedGroupCount,
-          retainedMessages: router.retained.size,
-          storedMessages,
-          storedBytes,
-          heapBytes: process.memoryUsage().heapUsed,
-          inflightMessages,
-          outgoingMessages,
-          outgoingBytes,
-        };
-      },
-      (topicName, payload) => router.publishLocal({ topicName, payload, retain: true }),
-    );
-    const timer = new WheelTimer(() => {
-      this.sys!.update(clock.nowMs());
-      this.bridging.show();
-      this.wheel.arm(timer, intervalSeconds * 1000);
-    });
-    this.sysTimer = timer;
-    this.sys.update(clock.nowMs());
-    this.bridging.show();
-    this.wheel.arm(timer, intervalSeconds * 1000);
-  }
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
@@ -787,8 +531,4 @@ function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
     reasonCode: redirect === 'serverMoved' ? ReasonCode.ServerMoved : ReasonCode.UseAnotherServer,
     serverReference,
   };
-}
-
-function protectionOf({ rates, protection }: Pick<Config, 'rates' | 'protection'>): ProtectionOptions {
-  return { rates, ...protection };
 }

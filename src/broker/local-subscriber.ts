@@ -1,7 +1,7 @@
 /** A subscription of the embedding program: a client of the router like a session, without a connection. */
 import type { Logger } from '../base/index.js';
 import type { Message, Properties, PublishRun, QoS } from '../protocol/index.js';
-import type { Delivery, Subscriber } from '../router/index.js';
+import { type Delivery, PAUSE, type Router, type Subscriber, Subscription } from '../router/index.js';
 
 /** An Application Message as a handler gets it. */
 export interface ReceivedMessage {
@@ -30,6 +30,25 @@ export class LocalSubscriber implements Subscriber {
     private readonly handler: MessageHandler,
     private readonly log: Logger,
   ) {}
+
+  /** Subscribes, and hands up what is retained bit by bit. Returns what ends the subscription. */
+  subscribe(router: Router, topicFilter: string, qos: QoS): () => void {
+    const subscription = new Subscription(this, topicFilter, undefined, qos, false, false, 0, undefined);
+    router.subscribe(subscription, undefined);
+    let active = true;
+    const retained = router.retained.match(topicFilter);
+    const handSome = (): void => {
+      for (let next = retained.next(); active && !next.done; next = retained.next()) {
+        if (next.value === PAUSE) return void setImmediate(handSome);
+        this.hand(next.value, next.value.qos, true);
+      }
+    };
+    handSome();
+    return () => {
+      if (active) router.unsubscribe(subscription);
+      active = false;
+    };
+  }
 
   deliver(message: Message, delivery: Delivery): boolean {
     const qos = Math.min(message.qos, delivery.qos) as QoS;
