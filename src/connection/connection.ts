@@ -45,7 +45,7 @@ import { onSubscribe } from './on-subscribe.js';
 import { onUnsubscribe } from './on-unsubscribe.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
-import type { ClientRates } from './protection/rates.js';
+import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { writePublish } from './publish-writer.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 import { type TransportFacts, transportFacts } from './transport-facts.js';
@@ -431,16 +431,37 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     return false;
   }
 
+  /** These rates from now on: what the former ones made wait goes on. */
+  replaceRates(rates: ClientRates | undefined): void {
+    this.rates = rates;
+    clearTimeout(this.deliveryTimer);
+    this.deliveryTimer = undefined;
+    this.refill();
+    if (this.rateTimer === undefined) return;
+    clearTimeout(this.rateTimer);
+    this.rateTimer = undefined;
+    this.proceed();
+  }
+
   /** Counts one PUBLISH against the rates of the client, which may have to wait now before its next packet is handled. */
   spendRate(rates: ClientRates, bytes: number): void {
     const wait = rates.published(1, bytes, this.context.nowMs());
     if (wait === 0 || this.rateTimer !== undefined) return;
     this.context.metrics.publishDelayed++;
+    this.tellAboveRate(rates, 'delay');
     this.suspend();
     this.rateTimer = setTimeout(() => {
       this.rateTimer = undefined;
       this.proceed();
     }, wait).unref();
+  }
+
+  /** Once for each connection: a client above its rate would fill the log. */
+  tellAboveRate(rates: ClientRates, outcome: RateOutcome): void {
+    if (rates.told) return;
+    rates.told = true;
+    const { log } = this.context;
+    log.information('client.above-rate', 'The client publishes faster than it may.', { ...this.description, outcome });
   }
 
   /** Asks for this turn's output to be sent when the turn ends. */
@@ -551,12 +572,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
     if (policy.authorizeReceive !== undefined && !policy.authorizeReceive(this.client!, this.seen(message.topicName)))
       return false;
     if (qos === 0 && (this.outbound.bytes + message.bytes > limits.outboundBytesMax || this.crowded)) return false;
-    if (this.rates?.limitsDelivery) {
-      if (qos === 0 && !this.mayDeliver(this.rates)) return false;
-      this.rates.delivered(1, message.bytes, this.context.nowMs());
-    }
-    if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0)
-      return false;
+    const limited = this.rates?.limitsDelivery ? this.rates : undefined;
+    if (limited !== undefined && qos === 0 && !this.mayDeliver(limited)) return false;
+    const bytes = writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs);
+    if (bytes === 0) return false;
+    limited?.delivered(1, bytes, this.context.nowMs());
     metrics.packetsSent++;
     metrics.publishSent++;
     metrics.publishBytesSent += message.bodyEnd - message.payloadStart;
@@ -579,12 +599,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
       return;
     }
     const length = run.length(version5);
-    if (this.rates?.limitsDelivery) {
-      if (!this.mayDeliver(this.rates)) {
-        metrics.publishDropped += run.count;
-        return;
-      }
-      this.rates.delivered(run.count, length, this.context.nowMs());
+    const limited = this.rates?.limitsDelivery ? this.rates : undefined;
+    if (limited !== undefined && !this.mayDeliver(limited)) {
+      metrics.publishDropped += run.count;
+      return;
     }
     if (outbound.bytes + length > limits.outboundBytesMax || this.crowded) {
       metrics.publishDropped += run.count;
@@ -601,6 +619,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
         if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
       return;
     }
+    limited?.delivered(run.count, length, this.context.nowMs());
     if (length > RUN_CHUNK_BYTES || (length >= SHARE_BYTES_MIN && run.receivers > 1))
       outbound.reference(run.shared(version5));
     else {
@@ -625,10 +644,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
    * Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only, and with it
    * a Reason String where it is a refusal.
    */
-  acknowledge(header: number, packetId: number, reasonCode: number): void {
+  acknowledge(header: number, packetId: number, reasonCode: number, reason = refusalOf(reasonCode)): void {
     const { outbound } = this;
     if (reasonCode >= 0x80 && this.version5) {
-      const properties: Properties = { reasonString: refusalOf(reasonCode) };
+      const properties: Properties = { reasonString: reason };
       this.send({ type: (header >> 4) as AcknowledgePacket['type'], packetId, reasonCode, properties });
       return;
     }
@@ -791,6 +810,12 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   startKeepAlive(): void {
     this.context.wheel.disarm(this.timer);
     if (this.keepAlive > 0) this.context.wheel.arm(this.timer, this.keepAlive * 1500); // [MQTT-3.1.2-22]
+  }
+
+  /** A client that is not connected yet is answered so much later: it has not taken longer for that. */
+  allowTime(milliseconds: number): void {
+    if (this.state !== ConnectionState.Connected)
+      this.context.wheel.arm(this.timer, milliseconds + this.context.limits.connectTimeoutSeconds * 1000);
   }
 
   /** Ends the connection at that time, milliseconds since the Unix epoch: what admitted the client is not valid any longer. */
