@@ -10,6 +10,7 @@ import {
   type Logger,
   LogLevel,
   silentLogger,
+  steadyClock,
   systemClock,
   TimerWheel,
   Turn,
@@ -31,6 +32,7 @@ import {
   type ConnectionContext,
   type ConnectionObserver,
   type ListenerOptions,
+  limitTime,
   type NewBan,
   OutboundTotals,
   Protection,
@@ -134,6 +136,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   private preparing = new AbortController();
   private localSubscribers = 0;
   private running = false;
+  private enforcing: NodeJS.Immediate | undefined;
 
   constructor(
     private readonly config: Config,
@@ -145,7 +148,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
-    this.wheel = new TimerWheel(clock);
+    this.wheel = new TimerWheel(steadyClock);
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
     const { mode, path } = config.storage;
     this.store = new Store({
@@ -296,7 +299,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       this.protection.bans.load();
       for (const ban of this.protecting.bans) this.protection.bans.add(ban, 'configuration');
       // Later, since the broker may ban in the middle of what a client does.
-      this.protection.bans.onAdded = () => setImmediate(() => this.enforceBan());
+      this.protection.bans.onAdded = () => this.enforceBansSoon();
       this.overload.start();
       this.wheel.start();
       this.bridging.start(this.config.bridges);
@@ -544,7 +547,11 @@ class BrokerNode implements Broker, ConnectionObserver {
     const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
     if (reason !== undefined || !this.running) {
       this.metrics.connectionsRefused++;
-      if (reason !== undefined) this.log.warning('connection.refused', reason, { listener: listener.name });
+      if (reason !== undefined) {
+        const { address, port } = stream.peer;
+        const peer = address === '' ? 'local' : `${address}:${port}`;
+        this.log.warning('connection.refused', reason, { peer, listener: listener.name });
+      }
       stream.destroy();
       return;
     }
@@ -658,28 +665,34 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
     const { protection } = this;
-    const settings = { ...this.protecting, ...changed };
+    const asked = { ...this.config, ...this.protecting, ...changed, limits: { ...this.limits, ...limits } };
+    const settings = resolveConfig(asked, { authenticated: true });
     for (const { kind, value } of this.protecting.bans)
-      if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
-    this.protecting = settings;
-    protection.replace(protectionOf(settings));
+      if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value))
+        protection.bans.remove(kind, value, 'configuration');
+    this.protecting = { rates: settings.rates, bans: settings.bans, protection: settings.protection };
+    const otherRates = protection.replace(protectionOf(settings));
     for (const ban of settings.bans) protection.bans.add(ban, 'configuration');
     this.overload.replace(settings.protection.overload);
-    for (const connection of this.connections)
-      if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+    for (const connection of [...this.connections]) {
+      if (!connection.connected) continue;
+      limitTime(connection);
+      if (otherRates) connection.replaceRates(protection.rates.of(connection.client!));
+    }
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
     if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
-    if (limits !== undefined) this.limit(limits);
+    if (limits !== undefined) this.limit(settings.limits);
   }
 
   private limit(limits: Limits): void {
-    const { connectTimeoutSeconds, topicCacheEntriesMax } = this.limits;
+    const { connectTimeoutSeconds, topicCacheEntriesMax, topicBytesMax, topicLevelsMax } = this.limits;
     Object.assign(this.limits, limits, { connectTimeoutSeconds, topicCacheEntriesMax });
     const { context } = this;
+    if (limits.topicBytesMax < topicBytesMax || limits.topicLevelsMax < topicLevelsMax) context.router.forgetNames();
     context.granted = { ...this.limits };
     context.outboundTotals.bytesMax = limits.memoryOutboundBytesMax;
     context.pressure.holdMs = limits.slowReaderHoldMs;
@@ -707,11 +720,22 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
   }
 
-  /** Ends the connections that a new ban concerns. */
-  private enforceBan(): void {
-    for (const connection of [...this.connections])
-      if (connection.client !== undefined && this.protection.bans.find(connection.client) !== undefined)
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
+  /** One look at all connections, however many bans come at once. */
+  private enforceBansSoon(): void {
+    this.enforcing ??= setImmediate(() => {
+      this.enforcing = undefined;
+      this.enforceBans();
+    });
+  }
+
+  /** Ends the connections that bans concern. */
+  private enforceBans(): void {
+    for (const connection of [...this.connections]) {
+      const { client, connected } = connection;
+      if (client === undefined || this.protection.bans.find(client) === undefined) continue;
+      if (connected) connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
+      else connection.refuse(ReasonCode.Banned, undefined); // a CONNACK knows no other code for it
+    }
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
