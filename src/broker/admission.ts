@@ -29,7 +29,11 @@ export class Admission {
     const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
     if (reason !== undefined || !host.running()) {
       metrics.connectionsRefused++;
-      if (reason !== undefined) host.log.warning('connection.refused', reason, { listener: listener.name });
+      if (reason !== undefined) {
+        const { address, port } = stream.peer;
+        const peer = address === '' ? 'local' : `${address}:${port}`;
+        host.log.warning('connection.refused', reason, { peer, listener: listener.name });
+      }
       stream.destroy();
       return;
     }

@@ -92,9 +92,9 @@ export type TermOfListener =
   | 'usernameAsClientId';
 
 /** Settings that can be changed while the broker runs. */
-export type LiveSettings = Partial<Pick<Config, 'rates' | 'bans' | 'protection'>> & {
-  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start. */
-  readonly limits?: Limits;
+export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & {
+  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start; others that are left out stay as they are. */
+  readonly limits?: Partial<Limits>;
   /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
   readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
     Partial<Pick<ListenerConfig, TermOfListener>>)[];
@@ -160,7 +160,7 @@ export interface Broker {
   replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /**
    * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
-   * clients are told in CONNACK counts for connections from now on.
+   * clients are told in CONNACK counts for connections from now on. Errors: `ConfigError` naming every wrong key; then nothing changes.
    */
   protect(settings: LiveSettings): void;
   /**

@@ -3,7 +3,16 @@
  */
 import type { Server as HttpServer } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Fault, type Limits, type Logger, silentLogger, systemClock, TimerWheel, Turn } from '../base/index.js';
+import {
+  Fault,
+  type Limits,
+  type Logger,
+  silentLogger,
+  steadyClock,
+  systemClock,
+  TimerWheel,
+  Turn,
+} from '../base/index.js';
 import { type BridgeStatus, Bridges } from '../bridge/index.js';
 import {
   type BridgeConfig,
@@ -106,7 +115,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
-    this.wheel = new TimerWheel(clock);
+    this.wheel = new TimerWheel(steadyClock);
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
     const handlingOf = handlingRules(config);
     this.storage = new BrokerStorage(config, limits, handlingOf, log);
@@ -367,6 +376,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       origins: options.origins ?? [],
       packetBytesMax: () => this.limits.packetBytesMax,
       log: this.log,
+      onRefused: () => {
+        this.metrics.connectionsRefused++;
+      },
       onStream: (stream) => this.admission.accept(stream, listener, count),
     });
     this.detachers.add(detach);
@@ -426,14 +438,16 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
-    this.guard.replace(changed);
+    const asked = { ...this.config, ...this.guard.settings, ...changed, limits: { ...this.limits, ...limits } };
+    const settings = resolveConfig(asked, { authenticated: true });
+    this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
     if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
-    if (limits !== undefined) this.limit(limits);
+    if (limits !== undefined) this.limit(settings.limits);
   }
 
   // ---- ConnectionObserver ----
@@ -475,9 +489,10 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private limit(limits: Limits): void {
-    const { connectTimeoutSeconds, topicCacheEntriesMax } = this.limits;
+    const { connectTimeoutSeconds, topicCacheEntriesMax, topicBytesMax, topicLevelsMax } = this.limits;
     Object.assign(this.limits, limits, { connectTimeoutSeconds, topicCacheEntriesMax });
     const { context } = this;
+    if (limits.topicBytesMax < topicBytesMax || limits.topicLevelsMax < topicLevelsMax) context.router.forgetNames();
     context.granted = { ...this.limits };
     context.outboundTotals.bytesMax = limits.memoryOutboundBytesMax;
     context.pressure.holdMs = limits.slowReaderHoldMs;

@@ -4,7 +4,7 @@
  */
 import type { Clock, Logger } from '../base/index.js';
 import type { Config } from '../config/index.js';
-import { type Connection, Protection, type ProtectionOptions } from '../connection/index.js';
+import { type Connection, limitTime, Protection, type ProtectionOptions } from '../connection/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
 import { ReasonCode } from '../protocol/index.js';
 import type { Session } from '../session/index.js';
@@ -28,9 +28,10 @@ export interface GuardHost {
 export class Guard {
   readonly protection: Protection;
   readonly overload: Overload;
+  private enforcing: NodeJS.Immediate | undefined;
 
   constructor(
-    private settings: GuardSettings,
+    public settings: GuardSettings,
     private readonly host: GuardHost,
   ) {
     this.protection = new Protection(optionsOf(settings), host.clock, host.log, host.store);
@@ -47,7 +48,7 @@ export class Guard {
     bans.load();
     for (const ban of this.settings.bans) bans.add(ban, 'configuration');
     // Later, since the broker may ban in the middle of what a client does.
-    bans.onAdded = () => setImmediate(() => this.enforceBans());
+    bans.onAdded = () => this.enforceBansSoon();
     this.overload.start();
   }
 
@@ -56,17 +57,20 @@ export class Guard {
   }
 
   /** Other settings from now on, for those too who are connected. */
-  replace(changed: Partial<GuardSettings>): void {
+  replace({ rates, bans, protection: options }: GuardSettings): void {
     const { protection, settings: former } = this;
-    const settings = { ...former, ...changed };
     for (const { kind, value } of former.bans)
-      if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value)) protection.bans.remove(kind, value);
-    this.settings = settings;
-    protection.replace(optionsOf(settings));
-    for (const ban of settings.bans) protection.bans.add(ban, 'configuration');
-    this.overload.replace(settings.protection.overload);
-    for (const connection of this.host.connections)
-      if (connection.connected) connection.rates = protection.rates.of(connection.client!);
+      if (!bans.some((ban) => ban.kind === kind && ban.value === value))
+        protection.bans.remove(kind, value, 'configuration');
+    this.settings = { rates, bans, protection: options };
+    const otherRates = protection.replace(optionsOf(this.settings));
+    for (const ban of bans) protection.bans.add(ban, 'configuration');
+    this.overload.replace(options.overload);
+    for (const connection of [...this.host.connections]) {
+      if (!connection.connected) continue;
+      limitTime(connection);
+      if (otherRates) connection.replaceRates(protection.rates.of(connection.client!));
+    }
   }
 
   get slowConsumerSeconds(): number {
@@ -87,11 +91,22 @@ export class Guard {
     if (connection) setImmediate(() => connection.disconnect(ReasonCode.QuotaExceeded, 'the client takes too little'));
   }
 
-  /** Ends the connections that a ban concerns. */
+  /** One look at all connections, however many bans come at once. */
+  private enforceBansSoon(): void {
+    this.enforcing ??= setImmediate(() => {
+      this.enforcing = undefined;
+      this.enforceBans();
+    });
+  }
+
+  /** Ends the connections that bans concern. */
   private enforceBans(): void {
-    for (const connection of [...this.host.connections])
-      if (connection.client !== undefined && this.protection.bans.find(connection.client) !== undefined)
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
+    for (const connection of [...this.host.connections]) {
+      const { client, connected } = connection;
+      if (client === undefined || this.protection.bans.find(client) === undefined) continue;
+      if (connected) connection.disconnect(ReasonCode.AdministrativeAction, 'the client is banned');
+      else connection.refuse(ReasonCode.Banned, undefined); // a CONNACK knows no other code for it
+    }
   }
 
   private overloadChanged({ reason }: Overload): void {

@@ -42,7 +42,7 @@ import { onPublish, receiveRun } from './on-publish.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
 import { encodeFor, promises, refusalOf, writeAcknowledgement } from './packet-writer.js';
-import type { ClientRates } from './protection/rates.js';
+import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { writePublish, writeRun } from './publish-writer.js';
 import { type GateKeeper, StorageGate } from './storage-gate.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
@@ -294,16 +294,37 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     return false;
   }
 
+  /** These rates from now on: what the former ones made wait goes on. */
+  replaceRates(rates: ClientRates | undefined): void {
+    this.rates = rates;
+    clearTimeout(this.deliveryTimer);
+    this.deliveryTimer = undefined;
+    this.refill();
+    if (this.rateTimer === undefined) return;
+    clearTimeout(this.rateTimer);
+    this.rateTimer = undefined;
+    this.proceed();
+  }
+
   /** Counts one PUBLISH against the rates of the client, which may have to wait now before its next packet is handled. */
   spendRate(rates: ClientRates, bytes: number): void {
     const wait = rates.published(1, bytes, this.context.nowMs());
     if (wait === 0 || this.rateTimer !== undefined) return;
     this.context.metrics.publishDelayed++;
+    this.tellAboveRate(rates, 'delay');
     this.suspend();
     this.rateTimer = setTimeout(() => {
       this.rateTimer = undefined;
       this.proceed();
     }, wait).unref();
+  }
+
+  /** Once for each connection: a client above its rate would fill the log. */
+  tellAboveRate(rates: ClientRates, outcome: RateOutcome): void {
+    if (rates.told) return;
+    rates.told = true;
+    const { log } = this.context;
+    log.information('client.above-rate', 'The client publishes faster than it may.', { ...this.description, outcome });
   }
 
   /** Asks for this turn's output to be sent when the turn ends. */
@@ -379,12 +400,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     if (policy.authorizeReceive !== undefined && !policy.authorizeReceive(this.client!, this.seen(message.topicName)))
       return false;
     if (qos === 0 && (this.outbound.bytes + message.bytes > limits.outboundBytesMax || this.crowded)) return false;
-    if (this.rates?.limitsDelivery) {
-      if (qos === 0 && !this.mayDeliver(this.rates)) return false;
-      this.rates.delivered(1, message.bytes, this.context.nowMs());
-    }
-    if (writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs) === 0)
-      return false;
+    const limited = this.rates?.limitsDelivery ? this.rates : undefined;
+    if (limited !== undefined && qos === 0 && !this.mayDeliver(limited)) return false;
+    const bytes = writePublish(this, message, qos, retain, dup, packetId, subscriptionIds, this.context.nowMs);
+    if (bytes === 0) return false;
+    limited?.delivered(1, bytes, this.context.nowMs());
     metrics.packetsSent++;
     metrics.publishSent++;
     metrics.publishBytesSent += message.bodyEnd - message.payloadStart;
@@ -407,12 +427,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
       return;
     }
     const length = run.length(version5);
-    if (this.rates?.limitsDelivery) {
-      if (!this.mayDeliver(this.rates)) {
-        metrics.publishDropped += run.count;
-        return;
-      }
-      this.rates.delivered(run.count, length, this.context.nowMs());
+    const limited = this.rates?.limitsDelivery ? this.rates : undefined;
+    if (limited !== undefined && !this.mayDeliver(limited)) {
+      metrics.publishDropped += run.count;
+      return;
     }
     if (outbound.bytes + length > limits.outboundBytesMax || this.crowded) {
       metrics.publishDropped += run.count;
@@ -429,6 +447,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
         if (!this.publish(message, 0, false, false, 0, delivery.subscriptionIds)) metrics.publishDropped++;
       return;
     }
+    limited?.delivered(run.count, length, this.context.nowMs());
     writeRun(outbound, run, version5, length);
     metrics.packetsSent += run.count;
     metrics.publishSent += run.count;
@@ -446,11 +465,11 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
 
   /**
    * Sends PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70); a reason other than Success in 5.0 only, and with it
-   * a Reason String where it is a refusal.
+   * a Reason String where it is a refusal: `reason`, or what the code means here.
    */
-  acknowledge(header: number, packetId: number, reasonCode: number): void {
+  acknowledge(header: number, packetId: number, reasonCode: number, reason?: string): void {
     if (reasonCode >= 0x80 && this.version5) {
-      const properties: Properties = { reasonString: refusalOf(reasonCode) };
+      const properties: Properties = { reasonString: reason ?? refusalOf(reasonCode) };
       this.send({ type: (header >> 4) as AcknowledgePacket['type'], packetId, reasonCode, properties });
       return;
     }
@@ -590,6 +609,12 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     if (this.keepAlive > 0) this.context.wheel.arm(this.timer, this.keepAlive * 1500); // [MQTT-3.1.2-22]
   }
 
+  /** A client that is not connected yet is answered so much later: it has not taken longer for that. */
+  allowTime(milliseconds: number): void {
+    if (this.state !== ConnectionState.Connected)
+      this.context.wheel.arm(this.timer, milliseconds + this.context.limits.connectTimeoutSeconds * 1000);
+  }
+
   /** Ends the connection at that time, milliseconds since the Unix epoch: what admitted the client is not valid any longer. */
   endAt(timeMs: number | undefined): void {
     if (timeMs === undefined) {
@@ -606,7 +631,12 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   private onTimer(): void {
     if (this.state === ConnectionState.Closed) return;
     if (this.state !== ConnectionState.Connected) {
-      this.context.log.information('connection.connect-timeout', 'no complete CONNECT in time', this.description);
+      // While nothing is parsed the answer is ours to give.
+      const owed = this.state === ConnectionState.Authenticating && this.cutter.suspended;
+      const what = owed ? 'no verdict on the login in time' : 'no complete CONNECT in time';
+      this.context.log.information('connection.connect-timeout', what, this.description);
+      if (owed) return this.refuse(ReasonCode.ServerUnavailable, what);
+      this.context.metrics.connectionsRefused++;
       this.end();
       return;
     }

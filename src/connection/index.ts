@@ -8,6 +8,7 @@ export type {
   RetainedSources,
 } from './context.js';
 export type { ControlHandler } from './control.js';
+export { limitTime } from './identify.js';
 export { mountPointOf } from './mount-point.js';
 export { COMPRESSION } from './on-connect.js';
 export { OutboundTotals } from './outbound-totals.js';

@@ -14,7 +14,8 @@ export function mountPointOf(pattern: string, { username, clientId }: Client): s
     if (value === '' || /[+#/\0]/.test(value)) usable = false;
     return value;
   });
-  return usable ? prefix : undefined;
+  // What begins with `$` is the broker's own, and a filter that begins with `$share/` has a group in it.
+  return usable && !prefix.startsWith('$') ? prefix : undefined;
 }
 
 /** A topic name or filter of the client, as the broker has it. */

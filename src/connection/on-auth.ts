@@ -11,6 +11,9 @@ import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCo
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
 import { identify } from './identify.js';
+import { refuseLogin } from './refuse-login.js';
+
+type Refused = Extract<ExchangeStep, { readonly outcome: 'refused' }>;
 
 export interface EnhancedAuthentication {
   /** Of CONNECT; every AUTH repeats it [MQTT-4.12.0-5]. */
@@ -50,14 +53,32 @@ export function takeStep(
   exchange.step(data === undefined ? undefined : Buffer.from(data)).then(
     (step) => {
       if (connection.state === ConnectionState.Closed) return;
-      answer(connection, authentication, step);
-      connection.proceed();
+      if (step.outcome === 'refused') refuse(connection, authentication, step);
+      else {
+        answer(connection, authentication, step);
+        connection.proceed();
+      }
     },
     (error: unknown) => connection.fail(error),
   );
 }
 
-function answer(connection: Connection, authentication: EnhancedAuthentication, step: ExchangeStep): void {
+/** [MQTT-4.12.0-4] [MQTT-4.12.1-2] */
+function refuse(connection: Connection, authentication: EnhancedAuthentication, step: Refused): void {
+  const username = step.username ?? connection.client!.username;
+  authentication.exchange = undefined;
+  connection.context.log.warning('authentication.refused', `enhanced authentication failed: ${authentication.method}`, {
+    ...connection.description,
+    ...(username === undefined ? {} : { username }),
+  });
+  refuseLogin(connection, username, step.reasonCode, 'authentication failed');
+}
+
+function answer(
+  connection: Connection,
+  authentication: EnhancedAuthentication,
+  step: Exclude<ExchangeStep, Refused>,
+): void {
   const properties: Properties = { authenticationMethod: authentication.method };
   if (step.outcome === 'continue') {
     // [MQTT-4.12.0-2]
@@ -65,15 +86,6 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     return;
   }
   authentication.exchange = undefined;
-  if (step.outcome === 'refused') {
-    connection.context.log.warning(
-      'authentication.refused',
-      `enhanced authentication failed: ${authentication.method}`,
-      connection.description,
-    );
-    connection.refuse(step.reasonCode, 'authentication failed'); // [MQTT-4.12.0-4] [MQTT-4.12.1-2]
-    return;
-  }
   if (connection.state === ConnectionState.Authenticating) {
     authentication.admitted(step.username, step.data, step.identity);
     return;

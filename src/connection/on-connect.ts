@@ -14,16 +14,18 @@ import {
   ProtocolFailure,
   type PubackReasonCode,
   ReasonCode,
+  topicLevelCount,
   type Will,
 } from '../protocol/index.js';
 import { isControlTopic } from '../router/index.js';
 import type { SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
-import { identify } from './identify.js';
+import { identify, limitTime } from './identify.js';
 import { mount, mountPointOf } from './mount-point.js';
 import { takeStep } from './on-auth.js';
 import { recheckSubscriptions } from './recheck.js';
+import { refuseLogin } from './refuse-login.js';
 import { AliasesToClient } from './topic-aliases.js';
 
 /** User property by which two brokers agree that a connection is compressed. */
@@ -139,23 +141,13 @@ function decide(connection: Connection, packet: ConnectPacket, assigned: boolean
     identify(connection, admission.identity);
     return admit(connection, packet, assigned, undefined);
   }
-  const { protection, metrics, log } = connection.context;
-  metrics.loginsFailed++;
-  log.warning('connection.refused', 'authentication refused the client', {
+  connection.context.log.warning('connection.refused', 'authentication refused the client', {
     ...connection.description,
     reasonCode: admission.reasonCode,
     ...(packet.username === undefined ? {} : { username: packet.username }),
   });
-  const refuse = (): void => connection.refuse(admission.reasonCode, admission.reasonString);
-  const wait = protection.loginFailed(connection.client!);
-  if (wait === 0) return refuse();
   connection.state = ConnectionState.Authenticating;
-  const waited = new Promise<void>((resolve) => setTimeout(resolve, wait).unref());
-  connection.await(
-    waited.finally(() => protection.answered()),
-    refuse,
-    refuse,
-  );
+  refuseLogin(connection, connection.client!.username, admission.reasonCode, admission.reasonString);
 }
 
 /** A banned client is told no more than that. Returns whether it was refused. */
@@ -183,6 +175,10 @@ function refuseWill(connection: Connection, will: Will): boolean {
     );
   if (Buffer.byteLength(will.topicName) > limits.topicBytesMax) {
     connection.refuse(ReasonCode.TopicNameInvalid, `the will topic is longer than ${limits.topicBytesMax} bytes`);
+    return true;
+  }
+  if (topicLevelCount(will.topicName) > limits.topicLevelsMax) {
+    connection.refuse(ReasonCode.TopicNameInvalid, `the will topic has more than ${limits.topicLevelsMax} levels`);
     return true;
   }
   if (isControlTopic(will.topicName)) {
@@ -258,7 +254,8 @@ function open(
   if (username !== undefined) {
     const { connectionsPerUserMax } = protection.options;
     // One more is let in to take over a session of its own.
-    const max = context.sessions.get(clientId)?.online ? 0 : connectionsPerUserMax;
+    const owner = context.sessions.get(clientId)?.connection as Connection | undefined;
+    const max = owner?.countedUser === username ? 0 : connectionsPerUserMax;
     if (!protection.perUser.add(username, max)) {
       context.log.warning('connection.refused', 'the user has as many connections as it may', connection.description);
       return connection.refuse(ReasonCode.QuotaExceeded, 'the user has as many connections as it may');
@@ -270,13 +267,13 @@ function open(
     return connection.refuse(ReasonCode.NotAuthorized, 'the name of the client cannot be part of its topics');
   connection.mountPoint = mountPoint;
   connection.mountBytes = Buffer.byteLength(mountPoint);
-  if (protection.connected(client)) return connection.refuse(ReasonCode.Banned, undefined);
+  if (protection.connected(client)) {
+    metrics.connectionsBanned++;
+    return connection.refuse(ReasonCode.Banned, undefined);
+  }
   connection.rates = protection.rates.of(client);
-  const { connectionSecondsMax } = protection.options;
-  if (connectionSecondsMax > 0)
-    connection.endAt(
-      Math.min(client.identity?.expiresAtMs ?? Number.POSITIVE_INFINITY, context.nowMs() + connectionSecondsMax * 1000),
-    );
+  connection.connectedAtMs = context.nowMs();
+  limitTime(connection);
   const asked = connection.version5
     ? (properties.sessionExpiryInterval ?? 0)
     : packet.cleanStart
@@ -325,7 +322,6 @@ function open(
     properties.receiveMaximum ?? 65535,
   );
   connection.session = session;
-  connection.connectedAtMs = context.nowMs();
   metrics.clientsConnected++;
   if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;
   connection.startKeepAlive();

@@ -25,8 +25,10 @@ import type { TopicEntry } from '../router/index.js';
 import type { Connection } from './connection.js';
 import { control, controlRun } from './control.js';
 import { mount } from './mount-point.js';
-import type { RateOutcome } from './protection/rates.js';
+import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { AliasesFromClient } from './topic-aliases.js';
+
+const ABOVE_RATE = 'the client publishes faster than it may';
 
 /**
  * Takes the plain QoS 0 PUBLISH at `bytes[start..bodyEnd)` and all like it that follow at once. `end` bounds the chunk.
@@ -143,16 +145,24 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     return true;
   }
   const { rates } = connection;
-  if (rates !== undefined) {
+  if (rates !== undefined && !connection.done) {
     const refusal = rates.strict ? rates.refusal(context.nowMs()) : undefined;
-    if (refusal !== undefined) return refuseAboveRate(connection, refusal, qos, packetId);
-    connection.spendRate(rates, end - start);
+    if (refusal !== undefined) return refuseAboveRate(connection, rates, refusal, qos, packetId);
+    connection.spendRate(rates, 1 + variableByteIntegerLength(end - start) + end - start);
   }
   if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success)
     verdict = ReasonCode.QuotaExceeded;
   const { payloadBytesMax } = context.limits;
-  if (payloadBytesMax > 0 && view.payloadEnd - view.payloadStart > payloadBytesMax)
+  let reason: string | undefined;
+  if (verdict === ReasonCode.Success && payloadBytesMax > 0 && view.payloadEnd - view.payloadStart > payloadBytesMax) {
     verdict = ReasonCode.ImplementationSpecificError;
+    reason = `the payload is larger than ${payloadBytesMax} bytes`;
+    context.log.information('publish.refused', `publish refused: ${reason}`, {
+      ...connection.description,
+      topicName: entry.topicName,
+      qos,
+    });
+  }
   if (verdict === ReasonCode.Success) {
     const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
     if (view.retain) message.source = context.retainedSources.of(connection.client!);
@@ -165,21 +175,28 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   if (qos === 0 || connection.done) return true;
   if (qos === 1) {
     connection.turnPublishes++;
-    connection.acknowledge(0x40, packetId, verdict); // [MQTT-4.3.2-4]
+    connection.acknowledge(0x40, packetId, verdict, reason); // [MQTT-4.3.2-4]
     return true;
   }
   if (verdict < 0x80 || !connection.version5) session.noteReceived(packetId);
-  connection.acknowledge(0x50, packetId, verdict); // [MQTT-4.3.3-8]
+  connection.acknowledge(0x50, packetId, verdict, reason); // [MQTT-4.3.3-8]
   return true;
 }
 
 /** A PUBLISH above a rate of its client. */
-function refuseAboveRate(connection: Connection, outcome: RateOutcome, qos: QoS, packetId: number): boolean {
+function refuseAboveRate(
+  connection: Connection,
+  rates: ClientRates,
+  outcome: RateOutcome,
+  qos: QoS,
+  packetId: number,
+): boolean {
   const { metrics } = connection.context;
   metrics.publishAboveRate++;
+  connection.tellAboveRate(rates, outcome);
   // 3.x clients cannot be told but by the end of the connection
   if (outcome === 'disconnect' || (outcome === 'quotaExceeded' && qos > 0 && !connection.version5)) {
-    connection.disconnect(ReasonCode.MessageRateTooHigh, 'the client publishes faster than it may');
+    connection.disconnect(ReasonCode.MessageRateTooHigh, ABOVE_RATE);
     return true;
   }
   metrics.publishDropped++;
@@ -189,6 +206,7 @@ function refuseAboveRate(connection: Connection, outcome: RateOutcome, qos: QoS,
     qos === 1 ? 0x40 : 0x50,
     packetId,
     outcome === 'drop' ? ReasonCode.Success : ReasonCode.QuotaExceeded,
+    ABOVE_RATE,
   );
   return true;
 }

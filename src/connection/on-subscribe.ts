@@ -20,11 +20,9 @@ export function onSubscribe(connection: Connection, packet: SubscribePacket): vo
   const { policy, log } = connection.context;
   // A filter that no server may take ends the connection before anything of the packet takes effect.
   for (const request of packet.subscriptions) validate(connection, request.topicFilter);
-  const verdicts = packet.subscriptions.map(({ topicFilter, qos }) => {
-    const shared = parseSharedFilter(topicFilter);
-    const filter = typeof shared === 'object' ? shared.topicFilter : topicFilter;
-    return policy.authorizeSubscribe(connection.client!, filter, qos);
-  });
+  const verdicts = packet.subscriptions.map(({ topicFilter, qos }) =>
+    policy.authorizeSubscribe(connection.client!, unshared(topicFilter), qos),
+  );
   if (verdicts.every((verdict) => typeof verdict === 'number')) return answer(connection, packet, verdicts);
   // A source that fails lets nothing through.
   const refuse = (error: unknown): SubackReasonCode => {
@@ -40,13 +38,14 @@ export function onSubscribe(connection: Connection, packet: SubscribePacket): vo
 }
 
 function answer(connection: Connection, packet: SubscribePacket, verdicts: readonly SubackReasonCode[]): void {
-  const { protocol } = connection.context;
+  const { protocol, metrics } = connection.context;
   const identifier = packet.properties?.subscriptionIdentifiers?.[0];
   const reasonCodes = packet.subscriptions.map((request, index) =>
     identifier !== undefined && !protocol.subscriptionIdentifiers
       ? ReasonCode.SubscriptionIdentifiersNotSupported
       : subscribe(connection, request, identifier, verdicts[index]!),
   );
+  metrics.subscriptionsRefused += reasonCodes.filter((reasonCode) => reasonCode >= 0x80).length;
   if (connection.done) return;
   // [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6]
   const refused = reasonCodes.findIndex((reasonCode) => reasonCode >= 0x80);
@@ -59,6 +58,12 @@ function answer(connection: Connection, packet: SubscribePacket, verdicts: reado
       : { properties: { reasonString: `filter ${refused + 1} is refused: ${reasonName(reasonCodes[refused]!)}` } }),
   });
   connection.session!.pump();
+}
+
+/** The filter of a shared subscription, or what is a filter by itself. */
+function unshared(topicFilter: string): string {
+  const shared = parseSharedFilter(topicFilter);
+  return typeof shared === 'object' ? shared.topicFilter : topicFilter;
 }
 
 function validate(connection: Connection, filter: string): void {
@@ -102,8 +107,15 @@ function subscribe(
   if (shared !== undefined && !protocol.sharedSubscriptions) return ReasonCode.SharedSubscriptionsNotSupported;
   if (!protocol.wildcardSubscriptions && (topicFilter.includes('+') || topicFilter.includes('#')))
     return ReasonCode.WildcardSubscriptionsNotSupported;
-  if (Buffer.byteLength(topicFilter) > limits.topicBytesMax || topicLevelCount(topicFilter) > limits.topicLevelsMax)
+  // As the client knows it: the mount point is none of its doing.
+  const asked = unshared(request.topicFilter);
+  if (Buffer.byteLength(asked) > limits.topicBytesMax || topicLevelCount(asked) > limits.topicLevelsMax) {
+    context.log.information('subscribe.refused', 'the topic filter is longer, or has more levels, than it may', {
+      ...connection.description,
+      topicFilter: quoted(fullFilter),
+    });
     return ReasonCode.TopicFilterInvalid;
+  }
   if (session.subscriptionCount >= limits.subscriptionsPerClientMax && !session.hasSubscription(fullFilter)) {
     context.log.information('subscribe.refused', 'the client has as many subscriptions as it may', {
       ...connection.description,

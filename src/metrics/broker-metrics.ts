@@ -18,11 +18,13 @@ export class BrokerMetrics {
   publishDropped = 0;
   /** Messages refused from publishers: not authorized, quota. */
   publishRefused = 0;
+  /** Filters of SUBSCRIBE that were refused, whatever for. */
+  subscriptionsRefused = 0;
 
   connections = 0;
   connectionsTotal = 0;
   connectionsRefused = 0;
-  /** Clients that were refused because they are banned. */
+  /** Clients that were refused because they are banned, those that flap included. */
   connectionsBanned = 0;
   loginsFailed = 0;
   /** Times a publisher had to wait because it was above its rate, and publishes that were dropped or refused for it. */

@@ -96,6 +96,16 @@ describe('the $SYS topics', () => {
       assert.equal(all[`$SYS/broker/${name}`], value, name);
   });
 
+  it('have figures of what was refused', () => {
+    const { metrics, update } = sys();
+    metrics.connectionsBanned = 3;
+    metrics.publishAboveRate = 4;
+    const all = update(11_000);
+    assert.equal(all['$SYS/broker/protection/connectionsBanned'], '3');
+    assert.equal(all['$SYS/broker/protection/publishAboveRate'], '4');
+    assert.equal(all['$SYS/broker/protection/overloads'], '0');
+  });
+
   it('are published only where they changed', () => {
     const { metrics, figures, update, published } = sys();
     update(11_000);

@@ -20,6 +20,20 @@ export interface SysFigures {
   readonly outgoingBytes: number;
 }
 
+/** Our own, below `protection/`: what was refused or held back, and whom it may concern. */
+const protectionFigures = [
+  'connectionsRefused',
+  'connectionsBanned',
+  'tlsHandshakesFailed',
+  'loginsFailed',
+  'publishRefused',
+  'publishDelayed',
+  'publishAboveRate',
+  'subscriptionsRefused',
+  'slowConsumers',
+  'overloads',
+] as const satisfies readonly (keyof BrokerMetrics)[];
+
 export type PublishFigure = (topicName: string, payload: string) => void;
 
 export class SysTopics {
@@ -71,6 +85,7 @@ export class SysTopics {
     this.show('publish/bytes/sent', metrics.publishBytesSent);
     this.show('bytes/received', metrics.bytesReceived);
     this.show('bytes/sent', metrics.bytesSent);
+    for (const name of protectionFigures) this.show(`protection/${name}`, metrics[name]);
     const seconds = Math.max(0.001, (nowMs - this.lastMs) / 1000);
     this.lastMs = nowMs;
     this.load('messages/received', metrics.packetsReceived, seconds);

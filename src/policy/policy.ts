@@ -84,7 +84,8 @@ export type ExchangeStep =
       readonly username: string;
       readonly identity?: Identity;
     }
-  | { readonly outcome: 'refused'; readonly reasonCode: ConnackReasonCode };
+  /** With the user name that was tried, where the exchange came so far. */
+  | { readonly outcome: 'refused'; readonly reasonCode: ConnackReasonCode; readonly username?: string };
 
 /** One run of an authentication method, from CONNECT or a re-authentication to its end. */
 export interface AuthenticationExchange {

@@ -86,7 +86,7 @@ function decoyCredentials(method: ScramMethod, username: string): ScramCredentia
   };
 }
 
-const refused: ExchangeStep = { outcome: 'refused', reasonCode: ReasonCode.NotAuthorized };
+const notAuthorized = { outcome: 'refused', reasonCode: ReasonCode.NotAuthorized } as const satisfies ExchangeStep;
 
 interface Challenge {
   readonly username: string;
@@ -121,13 +121,13 @@ export class ScramExchange implements AuthenticationExchange {
       return { outcome: 'continue', data: Buffer.alloc(0) };
     }
     const text = data === undefined ? undefined : decodeText(data);
-    if (text === undefined || state === 'over') return refused;
+    if (text === undefined || state === 'over') return notAuthorized;
     return state === 'first' ? this.first(text) : this.final(text);
   }
 
   private async first(text: string): Promise<ExchangeStep> {
     const message = parseClientFirst(text);
-    if (message === undefined) return refused;
+    if (message === undefined) return notAuthorized;
     const { username, gs2Header, bare, clientNonce } = message;
     const found = await this.find(this.method, username);
     const credentials = found ?? decoyCredentials(this.method, username);
@@ -147,6 +147,7 @@ export class ScramExchange implements AuthenticationExchange {
 
   private final(text: string): ExchangeStep {
     const { username, known, credentials, gs2Header, nonce, transcript } = this.challenge!;
+    const refused: ExchangeStep = { ...notAuthorized, username };
     const split = /^(c=([^,]*),r=([^,]*)(?:,[A-Za-z]=[^,]*)*),p=([^,]*)$/.exec(text);
     if (split === null) return refused;
     const [, withoutProof, binding, givenNonce, givenProof] = split;

@@ -96,6 +96,11 @@ export class Router {
     return this.cache.isFresh(entry);
   }
 
+  /** Every name counts as not seen lately. */
+  forgetNames(): void {
+    this.cache.clear();
+  }
+
   /** The entry of a valid topic name, resolved. */
   resolve(topicName: string): TopicEntry {
     const bytes = Buffer.from(topicName);

@@ -135,6 +135,16 @@ export class TopicCache {
     }
   }
 
+  /** Forgets all names. */
+  clear(): void {
+    for (const entry of this.ring) entry.stamp = -1; // whoever still holds it must not trust it
+    this.ring.length = 0;
+    this.buckets.fill(undefined);
+    this.scopes.clear();
+    this.hand = 0;
+    this.nameBytes = 0;
+  }
+
   private scope(prefix: string): Scope {
     let scope = this.scopes.get(prefix);
     if (scope === undefined) {

@@ -12,7 +12,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '../base/index.js';
 import type { AcceptStream, ByteSink, ByteStream, PeerAddress } from './byte-stream.js';
-import { plainAddress } from './peer-address.js';
+import { canonicalAddress } from './peer-address.js';
 
 export type ProxyVersions = 'v1' | 'v2' | 'any';
 
@@ -68,7 +68,10 @@ function parseV1(given: Buffer): ProxyHeader | 'needMore' | Error {
   const port = parsePort(sourcePort);
   const localPort = parsePort(destinationPort);
   if (port === undefined || localPort === undefined) return new Error('PROXY v1 header without two port numbers');
-  return { length, peer: { address: canonical(source), port, localAddress: canonical(destination), localPort } };
+  return {
+    length,
+    peer: { address: canonicalAddress(source), port, localAddress: canonicalAddress(destination), localPort },
+  };
 }
 
 function parsePort(text: string): number | undefined {
@@ -126,17 +129,7 @@ function tlsOf(given: Buffer, start: number, end: number): { tls?: true } {
 function formatAddress(bytes: Buffer): string {
   if (bytes.length === 4) return bytes.join('.');
   const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16));
-  return canonical(groups.join(':'));
-}
-
-/** One spelling per address, so that addresses can be compared as text. */
-function canonical(address: string): string {
-  if (isIPv4(address)) return address;
-  const short = new URL(`http://[${address.split('%')[0]}]/`).hostname.slice(1, -1);
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
-  if (mapped === null) return plainAddress(short);
-  const [high, low] = [Number.parseInt(mapped[1]!, 16), Number.parseInt(mapped[2]!, 16)];
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  return canonicalAddress(groups.join(':'));
 }
 
 /** Gathers bytes until the header is complete. */

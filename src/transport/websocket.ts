@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Logger } from '../base/index.js';
 import type { AcceptStream, ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
-import { peerOfSocket, plainAddress } from './peer-address.js';
+import { canonicalAddress, peerOfSocket } from './peer-address.js';
 import { securityOfSocket } from './socket-security.js';
 
 /** How long `end` waits for the peer to take what was written and to close. */
@@ -265,12 +265,12 @@ function forwardedPeer(request: IncomingMessage, peer: PeerAddress, trusted: Blo
     isIP(address) !== 0 && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
   const header = request.headers['x-forwarded-for'];
   if (header === undefined || !isTrusted(peer.address)) return peer;
-  const hops = (Array.isArray(header) ? header.join(',') : header).split(',').map((hop) => plainAddress(hop.trim()));
+  const hops = (Array.isArray(header) ? header.join(',') : header).split(',').map((hop) => hop.trim());
   let address = peer.address;
   while (isTrusted(address)) {
     const hop = hops.pop();
     if (hop === undefined || isIP(hop) === 0) break;
-    address = hop;
+    address = canonicalAddress(hop);
   }
   return address === peer.address ? peer : { ...peer, address, port: 0 };
 }

@@ -69,6 +69,39 @@ it('retained messages and subscriptions are bounded by the limits of now', () =>
     assert.equal(await client.deliver('b/c/d', 'x', { qos: 1, retain: true }), 0x10);
   }));
 
+it('names that were published to before are held to the limits of now', () =>
+  withScene({}, async (scene) => {
+    const client = await scene.connect();
+    const other = await scene.connect();
+    for (const each of [client, other]) assert.equal(await each.deliver('a/b/c', 'x', { qos: 1 }), 0x10);
+    change(scene, { limits: { topicLevelsMax: 2 } });
+    client.publish('a/b/c', 'x');
+    await client.refused(0x90);
+    change(scene, { limits: { topicBytesMax: 4 } });
+    other.publish('a/b/c', 'x');
+    await other.refused(0x90);
+  }));
+
+it('a publisher that waits for its rate goes on when the rate is lifted', () =>
+  withScene({ rates: [{ bytesPerSecond: 1 }] }, async (scene) => {
+    const client = await scene.connect();
+    client.publish('t', 'x'.repeat(5000), { qos: 1 }); // more than an hour of its rate
+    await client.packet(PacketType.Puback);
+    scene.broker.protect({ rates: [] });
+    assert.equal(await client.deliver('t', 'x', { qos: 1 }), 0x10);
+  }));
+
+it('what waits for the rate of its receiver is sent when the rate is lifted', () =>
+  withScene({ rates: [{ direction: 'deliver', bytesPerSecond: 1 }] }, async (scene) => {
+    const reader = await scene.connect();
+    await reader.subscribe('t', { qos: 1 });
+    const publisher = await scene.connect();
+    for (const payload of ['x'.repeat(5000), 'second']) await publisher.deliver('t', payload, { qos: 1 });
+    await reader.message();
+    scene.broker.protect({ rates: [] });
+    assert.equal((await reader.message()).payload, 'second');
+  }));
+
 for (const protocol of ['mqtt', 'ws'] as const)
   it(`the connections of a listener (${protocol}) are counted against the limit of now`, () => {
     const listener = { name: 'a', protocol, port: 0 };

@@ -10,7 +10,7 @@ import { Overload } from '../../src/broker/overload.js';
 import { resolveConfig } from '../../src/config/index.js';
 import { type BrokerOptions, createBroker } from '../../src/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
-import { PacketType } from '../../src/protocol/index.js';
+import { type AcknowledgePacket, PacketType } from '../../src/protocol/index.js';
 import { Scene } from '../support/scene.js';
 import { type ConnectOptions, PATIENCE_MS, WireClient } from '../support/wire-client.js';
 
@@ -215,6 +215,12 @@ describe('a rate of publishing', () => {
         `${codes}`,
       );
       assert.ok(codes.includes(QUOTA_EXCEEDED), `${codes}`);
+      let refusal: AcknowledgePacket | undefined;
+      while (refusal?.reasonCode !== QUOTA_EXCEEDED) {
+        publisher.publish('t', 'x', { qos: 1 });
+        refusal = await publisher.packet(PacketType.Puback);
+      }
+      assert.equal(refusal.properties?.reasonString, 'the client publishes faster than it may');
       const old = await scene.connect({ version: 4 });
       for (let index = 0; index < 10; index++) old.publish('t', 'x', { qos: 1 });
       await old.ended();
@@ -241,6 +247,21 @@ describe('a rate of publishing', () => {
 });
 
 describe('a rate of delivery', () => {
+  it('counts each message once, for receivers with topic aliases too', () =>
+    withScene(
+      { config: { rates: [{ direction: 'deliver', messagesPerSecond: 10, burstSeconds: 1 }] } },
+      async (scene) => {
+        const reader = await scene.connect({ properties: { topicAliasMaximum: 5 } });
+        await reader.subscribe('t');
+        const publisher = await scene.connect();
+        for (let index = 0; index < 10; index++) {
+          publisher.publish('t', `${index}`);
+          assert.equal((await reader.message()).payload, `${index}`);
+        }
+        assert.equal(scene.broker.metrics.publishDropped, 0);
+      },
+    ));
+
   it('leaves messages in the queue and loses none at QoS 1', () =>
     withScene({ config: { rates: [{ direction: 'deliver', messagesPerSecond: 50 }] } }, async (scene) => {
       const reader = await scene.connect({ clientId: 'reader' });
@@ -347,6 +368,35 @@ describe('a mount point', () => {
         await refused.refused(0x87);
       }
     }));
+
+  it('is not left by a name that means something to the broker at the beginning of a topic', () =>
+    withScene({ config: { listeners: [{ name: 'test', port: 0, mountPoint: '%c/' }] } }, async (scene) => {
+      for (const clientId of ['$SYS', '$share', '$delayed', '$CONTROL', '$']) {
+        const refused = await scene.open();
+        refused.sendConnect({ clientId });
+        await refused.refused(0x87);
+      }
+      await scene.connect({ clientId: 'a$share' });
+    }));
+
+  it('does not count in the length of filters and names', () =>
+    withScene(
+      {
+        config: {
+          listeners: [{ name: 'test', port: 0, mountPoint: 'plant/line/' }],
+          limits: { topicLevelsMax: 2, topicBytesMax: 3 },
+        },
+      },
+      async (scene) => {
+        const client = await scene.connect();
+        assert.deepEqual(
+          await client.subscribe(['a/b', '$share/g/a/b', 'a/b/', 'a/bc'], { qos: 1 }),
+          [1, 1, 0x8f, 0x8f],
+        );
+        assert.equal(scene.broker.metrics.subscriptionsRefused, 2);
+        assert.equal(await client.deliver('a/c', 'x', { qos: 1 }), 0x10);
+      },
+    ));
 
   it('goes before wills and delayed messages, and leaves $SYS where it is', () =>
     withScene({ config: { ...config, sys: { intervalSeconds: 1 } } }, async (scene) => {

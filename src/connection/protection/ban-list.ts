@@ -6,6 +6,7 @@ import { BlockList, isIP } from 'node:net';
 import { Fault, quoted } from '../../base/index.js';
 import type { Client } from '../../policy/index.js';
 import { type Store, successor } from '../../storage/index.js';
+import { canonicalAddress } from '../../transport/index.js';
 
 export const banKinds = ['clientId', 'username', 'address', 'clientIdPattern', 'usernamePattern'] as const;
 export type BanKind = (typeof banKinds)[number];
@@ -28,6 +29,8 @@ export interface Ban extends NewBan {
 /** First byte of the keys in storage. */
 const KIND = 'b';
 const PATTERN_LENGTH_MAX = 1024;
+/** Those that are over are looked for when there are more than this. */
+const BANS_KEPT = 1000;
 
 interface Compiled {
   readonly ban: Ban;
@@ -40,6 +43,7 @@ export class BanList {
   /** By kind and name: the common kinds are found without a look at all others. */
   private readonly byName = new Map<string, Ban>();
   private readonly others = new Map<string, Compiled>();
+  private sweepAt = BANS_KEPT;
 
   constructor(
     private readonly nowMs: () => number,
@@ -67,14 +71,20 @@ export class BanList {
   add(newBan: NewBan, by: string): Ban {
     const ban: Ban = { ...newBan, sinceMs: this.nowMs(), by };
     this.keep(ban);
+    if (this.size >= this.sweepAt) {
+      this.expire();
+      this.sweepAt = Math.max(BANS_KEPT, 2 * this.size);
+    }
     if (by !== 'configuration') this.store?.put(keyOf(ban), Buffer.from(JSON.stringify(ban)));
     this.onAdded(ban);
     return ban;
   }
 
-  /** Lifts a ban; returns whether there was one. */
-  remove(kind: BanKind, value: string): boolean {
-    const id = `${kind}\0${value}`;
+  /** Lifts a ban, where `by` is given only one that this one made; returns whether there was one. */
+  remove(kind: BanKind, value: string, by?: string): boolean {
+    const id = idOf({ kind, value });
+    const ban = this.byName.get(id) ?? this.others.get(id)?.ban;
+    if (by !== undefined && ban?.by !== by) return false;
     const found = this.byName.delete(id) || this.others.delete(id);
     if (found) this.store?.remove(keyOf({ kind, value }));
     return found;
@@ -115,10 +125,10 @@ export class BanList {
   }
 
   private keep(ban: Ban): void {
-    const id = `${ban.kind}\0${ban.value}`;
+    if (ban.value === '') throw invalid(ban, 'is empty');
+    const id = idOf(ban);
     const literal =
       ban.kind === 'clientId' || ban.kind === 'username' || (ban.kind === 'address' && isIP(ban.value) !== 0);
-    if (ban.value === '') throw invalid(ban, 'is empty');
     if (literal) this.byName.set(id, ban);
     else this.others.set(id, { ban, matches: matcher(ban) });
   }
@@ -137,7 +147,7 @@ function matcher(ban: Ban): Compiled['matches'] {
   if (ban.value.length > PATTERN_LENGTH_MAX) throw invalid(ban, `is longer than ${PATTERN_LENGTH_MAX} characters`);
   let pattern: RegExp;
   try {
-    pattern = new RegExp(`^(?:${ban.value})$`, 'u');
+    pattern = new RegExp(`^(?:${ban.value})$`, 'su'); // a line end in a name is a character like others
   } catch (error) {
     throw invalid(ban, `is no regular expression (${(error as Error).message})`);
   }
@@ -150,15 +160,26 @@ function networkOf(ban: Ban): BlockList {
   const [address = '', bits = '', ...more] = ban.value.split('/');
   const version = isIP(address);
   const prefix = Number(bits);
-  if (version === 0 || more.length > 0 || !/^\d{1,3}$/.test(bits) || prefix > (version === 4 ? 32 : 128))
+  if (
+    version === 0 ||
+    address.includes('%') ||
+    more.length > 0 ||
+    !/^\d{1,3}$/.test(bits) ||
+    prefix > (version === 4 ? 32 : 128)
+  )
     throw invalid(ban, 'is no IP address and no network such as 10.0.0.0/8');
   const list = new BlockList();
   list.addSubnet(address, prefix, version === 4 ? 'ipv4' : 'ipv6');
   return list;
 }
 
-function keyOf({ kind, value }: Pick<Ban, 'kind' | 'value'>): string {
-  return KIND + Buffer.from(`${kind}\0${value}`).toString('latin1');
+/** An address is the same however it is written. */
+function idOf({ kind, value }: Pick<Ban, 'kind' | 'value'>): string {
+  return `${kind}\0${kind === 'address' && isIP(value) !== 0 ? canonicalAddress(value) : value}`;
+}
+
+function keyOf(ban: Pick<Ban, 'kind' | 'value'>): string {
+  return KIND + Buffer.from(idOf(ban)).toString('latin1');
 }
 
 function invalid(ban: NewBan, what: string): Fault {

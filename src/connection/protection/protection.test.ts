@@ -44,6 +44,32 @@ describe('BanList', () => {
     assert.equal(bans.find(client('bad')), undefined);
   });
 
+  it('know an address in all of its spellings', () => {
+    const bans = new BanList(() => 0, undefined);
+    const from = (address: string) => bans.find(client('c', undefined, address))?.value;
+    for (const [value, address] of [
+      ['2001:DB8:0::7', '2001:db8::7'],
+      ['::FFFF:203.0.113.7', '203.0.113.7'],
+      ['::ffff:cb00:7108', '203.0.113.8'],
+      ['fe80::1%eth0', 'fe80::1'],
+      ['2001:DB8:AB::/48', '2001:db8:ab::1'],
+      ['::ffff:198.51.100.0/120', '198.51.100.9'],
+    ] as const) {
+      assert.equal(from(address), undefined, address);
+      bans.add({ kind: 'address', value }, 'test');
+      assert.equal(from(address), value);
+    }
+    assert.equal(bans.remove('address', '2001:db8:0:0::7'), true);
+    assert.equal(from('2001:db8::7'), undefined);
+  });
+
+  it('match all of a name, line ends included', () => {
+    const bans = new BanList(() => 0, undefined);
+    bans.add({ kind: 'clientIdPattern', value: 'scan-.*' }, 'test');
+    assert.equal(bans.find(client('scan-1\n'))?.value, 'scan-.*');
+    assert.equal(bans.find(client('a\nscan-1')), undefined);
+  });
+
   it('forgets what is over', () => {
     let now = 0;
     const bans = new BanList(() => now, undefined);
@@ -57,9 +83,23 @@ describe('BanList', () => {
     assert.equal(bans.size, 0);
   });
 
+  it('does not gather those that are over', () => {
+    let now = 0;
+    const bans = new BanList(() => now, undefined);
+    for (; now < 100_000; now++) bans.add({ kind: 'clientId', value: `c${now}`, untilMs: now + 10 }, 'test');
+    assert.ok(bans.size <= 2000, `${bans.size}`);
+  });
+
+  it('lifts that of one maker only, where asked for', () => {
+    const bans = new BanList(() => 0, undefined);
+    bans.add({ kind: 'clientId', value: 'c' }, 'administrator');
+    assert.equal(bans.remove('clientId', 'c', 'configuration'), false);
+    assert.equal(bans.remove('clientId', 'c'), true);
+  });
+
   it('names what is wrong with a value', () => {
     const bans = new BanList(() => 0, undefined);
-    for (const value of ['10.0.0.0/33', 'host.example', '10.0.0.0/8/8', '10.0.0.0/', '::1/129'])
+    for (const value of ['10.0.0.0/33', 'host.example', '10.0.0.0/8/8', '10.0.0.0/', '::1/129', 'fe80::%eth0/64'])
       assert.throws(() => bans.add({ kind: 'address', value }, 'test'), { code: 'BAN_INVALID' }, value);
     assert.throws(() => bans.add({ kind: 'clientIdPattern', value: '(' }, 'test'), /is no regular expression/);
     assert.throws(() => bans.add({ kind: 'clientId', value: '' }, 'test'), /is empty/);
@@ -86,6 +126,17 @@ describe('RecentCounts', () => {
     for (let index = 1; index <= 5; index++) assert.equal(counts.add('a', 1000), index);
     assert.equal(counts.count('a', 40_000), 5);
     assert.equal(counts.count('a', 130_000), 0);
+  });
+
+  it('takes little memory for long names, and tells them apart', () => {
+    const counts = new RecentCounts(60, 10_000);
+    const before = process.memoryUsage().heapUsed;
+    const long = (index: number) => Buffer.alloc(60_000, 'x').toString('latin1') + index;
+    for (let index = 0; index < 2000; index++) assert.equal(counts.add(long(index), 0), 1);
+    assert.equal(counts.add(long(7), 0), 2);
+    globalThis.gc?.();
+    const taken = process.memoryUsage().heapUsed - before;
+    assert.ok(taken < 60_000_000, `${taken} bytes`);
   });
 
   it('holds no more names than it may', () => {
@@ -129,6 +180,23 @@ describe('Rates', () => {
       assert.equal(a.refusal(0), 'drop');
       assert.equal(b.refusal(0), shared ? 'drop' : undefined, scope);
     }
+  });
+
+  it('stay shared with those who have them, however many others come and go', () => {
+    const rates = new Rates([rule({ scope: 'user', outcome: 'drop' })], () => 0);
+    const first = rates.of(client('a', 'u'))!;
+    for (let index = 0; index < 25_000; index++) rates.of(client('x', `user ${index}`));
+    first.published(20, 0, 0);
+    assert.equal(rates.of(client('b', 'u'))!.refusal(0), 'drop');
+  });
+
+  it('are not begun anew by rules that are the same', () => {
+    const rates = new Rates([rule({ outcome: 'drop' })], () => 0);
+    rates.of(client('a'))!.published(20, 0, 0);
+    assert.equal(rates.replace([rule({ outcome: 'drop' })]), false);
+    assert.equal(rates.of(client('a'))!.refusal(0), 'drop');
+    assert.equal(rates.replace([rule({ outcome: 'drop', messagesPerSecond: 11 })]), true);
+    assert.equal(rates.of(client('a'))!.refusal(0), undefined);
   });
 
   it('are not new for a client that comes back', () => {

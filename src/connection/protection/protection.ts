@@ -49,7 +49,7 @@ export class Protection {
   private failures!: RecentCounts;
   private newConnections: TokenBucket | undefined;
   private waiting = 0;
-  private current!: ProtectionOptions;
+  private current: ProtectionOptions | undefined;
 
   constructor(
     options: ProtectionOptions,
@@ -63,17 +63,24 @@ export class Protection {
   }
 
   get options(): ProtectionOptions {
-    return this.current;
+    return this.current!;
   }
 
-  /** These settings from now on. Counts of the past are forgotten. */
-  replace(options: ProtectionOptions): void {
+  /**
+   * These settings from now on; what was counted so far stays where its setting is as before. Returns whether the rates of clients are
+   * others: then each is to ask for its own again.
+   */
+  replace(options: ProtectionOptions): boolean {
+    const { current: former } = this;
     this.current = options;
-    this.rates.replace(options.rates);
-    this.connects = new RecentCounts(options.flapping.windowSeconds, NAMES_MAX);
-    this.failures = new RecentCounts(options.logins.windowSeconds, NAMES_MAX);
-    const { connectionsPerSecondMax: rate } = options;
-    this.newConnections = rate === 0 ? undefined : new TokenBucket(rate, rate, this.clock.nowMs());
+    const { flapping, logins, connectionsPerSecondMax: rate } = options;
+    if (flapping.windowSeconds !== former?.flapping.windowSeconds)
+      this.connects = new RecentCounts(flapping.windowSeconds, NAMES_MAX);
+    if (logins.windowSeconds !== former?.logins.windowSeconds)
+      this.failures = new RecentCounts(logins.windowSeconds, NAMES_MAX);
+    if (rate !== former?.connectionsPerSecondMax)
+      this.newConnections = rate === 0 ? undefined : new TokenBucket(rate, rate, this.clock.nowMs());
+    return this.rates.replace(options.rates);
   }
 
   /** Whether one more connection may come now. */
@@ -87,7 +94,7 @@ export class Protection {
 
   /** A client has connected; one that does so too often is banned. Returns whether it is now. */
   connected({ clientId }: Client): boolean {
-    const { connectsMax, windowSeconds, banSeconds } = this.current.flapping;
+    const { connectsMax, windowSeconds, banSeconds } = this.options.flapping;
     if (connectsMax === 0) return false;
     const now = this.clock.nowMs();
     const times = this.connects.add(clientId, now);
@@ -109,7 +116,7 @@ export class Protection {
    * time. `answered` is to be called when it has been given.
    */
   loginFailed({ address, username }: Pick<Client, 'address' | 'username'>): number {
-    const { failuresMax, delaySecondsMax } = this.current.logins;
+    const { failuresMax, delaySecondsMax } = this.options.logins;
     if (failuresMax === 0) return 0;
     const now = this.clock.nowMs();
     const times = Math.max(

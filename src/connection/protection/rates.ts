@@ -69,6 +69,8 @@ class Share {
 export class ClientRates {
   /** Some rule asks for a verdict on each message, rather than for a wait after some. */
   readonly strict: boolean;
+  /** The log has it that the client was above one of them. */
+  told = false;
 
   constructor(
     private readonly publishing: readonly Share[],
@@ -110,12 +112,13 @@ export class ClientRates {
   }
 }
 
-/** Shares that nobody has drawn on lately are forgotten when there are more than this. */
+/** Shares that nobody has drawn on lately are let go of when there are more than this. */
 const SHARES_KEPT = 10_000;
 
 export class Rates {
   private rules: readonly RateRule[];
-  private shares = new Map<string, Share>();
+  private shares = new Map<string, Share | WeakRef<Share>>();
+  private sweepAt = SHARES_KEPT;
 
   constructor(
     rules: readonly RateRule[],
@@ -124,10 +127,13 @@ export class Rates {
     this.rules = rules;
   }
 
-  /** The rules from now on; every client is to ask for its rates again. */
-  replace(rules: readonly RateRule[]): void {
+  /** The rules from now on. Returns whether they are others; then every client is to ask for its rates again. */
+  replace(rules: readonly RateRule[]): boolean {
+    if (JSON.stringify(rules) === JSON.stringify(this.rules)) return false;
     this.rules = rules;
     this.shares = new Map();
+    this.sweepAt = SHARES_KEPT;
+    return true;
   }
 
   /** The rates of a client; undefined when no rule concerns it. */
@@ -152,17 +158,23 @@ export class Rates {
       broker: '',
     }[rule.scope];
     const key = `${index}\0${member}`;
-    let share = this.shares.get(key);
-    if (share === undefined) {
-      if (this.shares.size >= SHARES_KEPT) this.forget();
-      share = new Share(rule, this.nowMs());
-      this.shares.set(key, share);
-    }
+    const kept = this.shares.get(key);
+    const found = kept instanceof WeakRef ? kept.deref() : kept;
+    if (found !== undefined && found === kept) return found;
+    if (this.shares.size >= this.sweepAt) this.sweep();
+    const share = found ?? new Share(rule, this.nowMs());
+    this.shares.set(key, share);
     return share;
   }
 
-  private forget(): void {
+  /** Lets go of shares that are as new; a connection that still has one keeps it for those that come to share it. */
+  private sweep(): void {
     const now = this.nowMs();
-    for (const [key, share] of this.shares) if (share.isFull(now)) this.shares.delete(key);
+    for (const [key, kept] of this.shares) {
+      if (kept instanceof WeakRef) {
+        if (kept.deref() === undefined) this.shares.delete(key);
+      } else if (kept.isFull(now)) this.shares.set(key, new WeakRef(kept));
+    }
+    this.sweepAt = Math.max(SHARES_KEPT, 2 * this.shares.size);
   }
 }

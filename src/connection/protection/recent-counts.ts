@@ -2,6 +2,11 @@
  * How often something happened to each of many names within the last seconds, in bounded memory: two halves of a window, of which the older one
  * is dropped as time goes on. So a count covers between half the window and all of it.
  */
+import { createHash } from 'node:crypto';
+
+/** Longer names are kept as their digest. */
+const NAME_LENGTH_MAX = 64;
+
 export class RecentCounts {
   private current = new Map<string, number>();
   private former = new Map<string, number>();
@@ -13,19 +18,22 @@ export class RecentCounts {
   ) {}
 
   /** Counts once more; returns how often it was. When there are too many names a new one counts as its first time, always. */
-  add(name: string, nowMs: number): number {
+  add(longName: string, nowMs: number): number {
+    const name = shortened(longName);
     this.turn(nowMs);
     const count = this.current.get(name) ?? 0;
     if (count > 0 || this.current.size < this.namesMax) this.current.set(name, count + 1);
     return count + 1 + (this.former.get(name) ?? 0);
   }
 
-  count(name: string, nowMs: number): number {
+  count(longName: string, nowMs: number): number {
+    const name = shortened(longName);
     this.turn(nowMs);
     return (this.current.get(name) ?? 0) + (this.former.get(name) ?? 0);
   }
 
-  forget(name: string): void {
+  forget(longName: string): void {
+    const name = shortened(longName);
     this.current.delete(name);
     this.former.delete(name);
   }
@@ -38,4 +46,8 @@ export class RecentCounts {
     this.current = new Map();
     this.turnedMs = nowMs;
   }
+}
+
+function shortened(name: string): string {
+  return name.length > NAME_LENGTH_MAX ? createHash('sha256').update(name).digest('base64') : name;
 }
