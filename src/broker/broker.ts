@@ -482,6 +482,9 @@ class BrokerNode implements Broker, ConnectionObserver {
       origins: options.origins ?? [],
       packetBytesMax: () => this.limits.packetBytesMax,
       log: this.log,
+      onRefused: () => {
+        this.metrics.connectionsRefused++;
+      },
       onStream: (stream) => this.accept(stream, listener, count),
     });
     this.detachers.add(detach);

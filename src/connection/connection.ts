@@ -836,7 +836,12 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private onTimer(): void {
     if (this.state === ConnectionState.Closed) return;
     if (this.state !== ConnectionState.Connected) {
-      this.context.log.information('connection.connect-timeout', 'no complete CONNECT in time', this.description);
+      // While nothing is parsed the answer is ours to give.
+      const owed = this.state === ConnectionState.Authenticating && this.cutter.suspended;
+      const what = owed ? 'no verdict on the login in time' : 'no complete CONNECT in time';
+      this.context.log.information('connection.connect-timeout', what, this.description);
+      if (owed) return this.refuse(ReasonCode.ServerUnavailable, what);
+      this.context.metrics.connectionsRefused++;
       this.end();
       return;
     }
