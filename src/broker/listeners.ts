@@ -198,6 +198,9 @@ export class Listeners {
     const onHandshakeFailed = () => {
       this.host.metrics.tlsHandshakesFailed++;
     };
+    const onRefused = () => {
+      this.host.metrics.connectionsRefused++;
+    };
     if (isWebSocket(config.protocol))
       return listenWebSocket({
         name,
@@ -212,6 +215,7 @@ export class Listeners {
         connectionsMax,
         handshakeTimeoutMs,
         log: this.host.log,
+        onRefused,
         onStream,
         documentAt: (path) =>
           this.documentAt(path) ?? (httpFolder === undefined ? undefined : fileAt(httpFolder, path)),
@@ -229,6 +233,7 @@ export class Listeners {
         tls,
         log: this.host.log,
         onHandshakeFailed,
+        onRefused,
         onStream,
       });
     return listenTcp({
@@ -247,6 +252,7 @@ export class Listeners {
                   requireTls: proxyTls,
                   timeoutMs: handshakeTimeoutMs,
                   log: this.host.log,
+                  onRefused,
                 },
                 onStream,
               ),

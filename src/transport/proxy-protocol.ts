@@ -162,9 +162,12 @@ export interface ProxyOptions {
   /** How long the header may take. */
   readonly timeoutMs: number;
   readonly log: Logger;
+  /** Counts connections that are refused. */
+  readonly onRefused?: (() => void) | undefined;
 }
 
-function refuse({ name, log }: ProxyOptions, peer: PeerAddress, sentence: string): void {
+function refuse({ name, log, onRefused }: ProxyOptions, peer: PeerAddress, sentence: string): void {
+  onRefused?.();
   log.warning('connection.refused', `Closed a connection: ${sentence}.`, {
     listener: name,
     address: peer.address,

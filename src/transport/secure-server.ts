@@ -67,6 +67,8 @@ export interface SecureOptions {
   readonly log: Logger;
   /** Counts failures. */
   readonly onHandshakeFailed?: (() => void) | undefined;
+  /** Counts connections that are refused before the handshake. */
+  readonly onRefused?: (() => void) | undefined;
 }
 
 /** Called with every client that may go on. */
@@ -132,6 +134,7 @@ export class SecureEndpoint {
             requireTls: this.options.proxyTls,
             timeoutMs: handshakeTimeoutMs,
             log: this.options.log,
+            onRefused: this.options.onRefused,
           },
           (real) => begin(socket, real),
         );

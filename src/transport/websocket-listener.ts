@@ -80,10 +80,41 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     });
     response.end(found ? 'This is MQTT over WebSocket.\n' : 'Not found.\n');
   });
-  attachWebSocket(server, { ...options, ...below(server, endpoint, options) });
+  const known = below(server, endpoint, options);
+  attachWebSocket(server, { ...options, ...known });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+    refuseRequest(error, socket, options, known.peerOf),
+  );
   const listening = bind(server, options);
   server.once('close', () => endpoint?.close());
   return listening;
+}
+
+/** What came is no HTTP request, or did not come in time. */
+function refuseRequest(
+  { code }: NodeJS.ErrnoException,
+  socket: Duplex,
+  { name, log, onRefused }: WebSocketListenOptions,
+  peerOf: (socket: Duplex) => PeerAddress = (each) => peerOfSocket(each as Socket),
+): void {
+  const late = code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  if (code !== 'ECONNRESET') {
+    const { address, port } = peerOf(socket);
+    onRefused?.();
+    log.information(
+      late ? 'connection.connect-timeout' : 'connection.refused',
+      late ? 'no complete HTTP request in time' : `Closed a connection: no HTTP request (${code}).`,
+      { listener: name, peer: address === '' ? 'local' : `${address}:${port}` },
+    );
+  }
+  if (!socket.writable) return void socket.destroy();
+  const status = late
+    ? '408 Request Timeout'
+    : code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : '400 Bad Request';
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
 }
 
 /** A browser names the protocol it speaks inside TLS; it is HTTP, whatever MQTT clients would ask for. */
@@ -136,6 +167,7 @@ function behindProxy(
       requireTls: options.proxyTls,
       timeoutMs: options.handshakeTimeoutMs,
       log: options.log,
+      onRefused: options.onRefused,
     };
     consumeProxyHeader(socket, peerOfSocket(socket), proxy, (peer) => {
       peers.set(socket, peer);

@@ -161,6 +161,8 @@ export interface WebSocketOptions {
   readonly packetBytesMax: () => number;
   /** Addresses and networks whose X-Forwarded-For header is believed. */
   readonly trustedProxies?: readonly string[];
+  /** Counts requests and connections that are refused. */
+  readonly onRefused?: () => void;
   readonly onStream: AcceptStream;
   readonly log: Logger;
   /** Who is at the other end of a socket, where something below knows better than the socket. */
@@ -194,6 +196,7 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
     const refusal = pathMatches ? refusalOf(request, options) : ([404, 'no WebSocket at this path'] as const);
     if (refusal !== undefined) {
       const [status, reason] = refusal;
+      options.onRefused?.();
       options.log.warning('connection.refused', `Refused a WebSocket with status ${status}: ${reason}.`, {
         listener: options.name,
         address: peer.address,

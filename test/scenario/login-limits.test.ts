@@ -90,6 +90,16 @@ it('a ban that comes while a login is decided is answered with the code for it',
   });
 });
 
+it('a verdict that does not come in time is answered for', () =>
+  withScene(
+    { config: { limits: { connectTimeoutSeconds: 1 } }, policy: { authenticate: () => new Promise<never>(() => {}) } },
+    async (scene) => {
+      const client = await scene.open();
+      client.sendConnect({ clientId: 'x' });
+      await client.refused(0x88);
+    },
+  ));
+
 it('re-authentication does not make a connection last longer than it may', () =>
   withScene(
     {

@@ -1,0 +1,41 @@
+/** Connections that do not come as far as a CONNECT: each is counted, and has a line in the log. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { it } from 'node:test';
+import { createBroker, type Logger, silentLogger } from '../../src/index.js';
+
+const cases = [
+  ['says nothing (mqtt)', { protocol: 'mqtt' }, '', /no complete CONNECT in time/],
+  ['says nothing (ws)', { protocol: 'ws' }, '', /no complete HTTP request in time/],
+  ['speaks something else than HTTP', { protocol: 'ws' }, '\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0', /no HTTP request/],
+  ['asks for another path', { protocol: 'ws' }, upgrade('/other'), /no WebSocket at this path/],
+  ['has no PROXY header (mqtt)', { protocol: 'mqtt', proxyProtocol: 'any' }, 'x', /PROXY protocol header/],
+  ['has no PROXY header (ws)', { protocol: 'ws', proxyProtocol: 'any' }, 'x', /PROXY protocol header/],
+] as const;
+
+for (const [what, listener, bytes, sentence] of cases)
+  it(`one that ${what}`, async () => {
+    const lines: string[] = [];
+    const note = (_event: string, message: string) => void lines.push(message);
+    const logger: Logger = { ...silentLogger, level: 3, information: note, warning: note };
+    const config = { listeners: [{ name: 'a', port: 0, ...listener }], limits: { connectTimeoutSeconds: 1 } };
+    const broker = createBroker({ config, logger });
+    await broker.start();
+    try {
+      const socket = connect(broker.listeners[0]!.port!, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.resume();
+      socket.write(Buffer.from(bytes, 'latin1'));
+      await once(socket, 'close');
+      assert.equal(broker.metrics.connectionsRefused, 1);
+      assert.equal(lines.filter((line) => sentence.test(line)).length, 1, lines.join('\n'));
+    } finally {
+      await broker.stop();
+    }
+  });
+
+function upgrade(path: string): string {
+  const headers = ['Host: a', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
+  return [`GET ${path} HTTP/1.1`, ...headers, 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', '', ''].join('\r\n');
+}
