@@ -330,6 +330,18 @@ describe('a mount point', () => {
         assert.deepEqual(topicAndPayload(await inside.message()), ['line/2', 'down']);
       }));
 
+  // A share name, a delay or a topic of the broker in its place would lead out of the tree.
+  for (const version of [4, 5] as const)
+    it(`is not begun by a client with a dollar sign (version ${version})`, () =>
+      withScene({ config: { listeners: [{ name: 'test', port: 0, mountPoint: '%c/' }] } }, async (scene) => {
+        for (const clientId of ['$share', '$delayed', '$CONTROL', '$SYS', '$x']) {
+          const refused = await openOn(scene, 'test', version);
+          refused.sendConnect({ clientId });
+          await refused.refused(0x87, 5);
+        }
+        await connectTo(scene, 'test', version, { clientId: 'x$SYS' });
+      }));
+
   it('may name the user and the client, and refuses those whose names cannot be part of a topic', () =>
     withScene({ config }, async (scene) => {
       const all = await connectTo(scene, 'all', 5, { clientId: 'all' });
