@@ -221,8 +221,11 @@ function admit(
 ): void {
   const { will } = packet;
   if (will === undefined) return open(connection, packet, assigned, authenticationData);
-  const { policy, log } = connection.context;
-  const verdict = policy.authorizePublish(connection.client!, will.topicName, will.qos, will.retain);
+  const { policy, log, router } = connection.context;
+  // Of a delayed will, the topic that it goes to.
+  const { delayed } = router.resolve(will.topicName);
+  const topicName = typeof delayed === 'object' ? delayed.topicName : will.topicName;
+  const verdict = policy.authorizePublish(connection.client!, topicName, will.qos, will.retain);
   const decideWill = (reasonCode: PubackReasonCode): void => {
     if (reasonCode < 0x80) return open(connection, packet, assigned, authenticationData);
     // Refused now, rather than its will when it is due.
@@ -266,8 +269,13 @@ function open(
     connection.countedUser = username;
   }
   const mountPoint = mountPointOf(connection.listener.mountPoint, client);
-  if (mountPoint === undefined)
+  if (mountPoint === undefined) {
+    context.log.warning('connection.refused', 'the name of the client cannot be part of its topics', {
+      ...connection.description,
+      ...(username === undefined ? {} : { username }),
+    });
     return connection.refuse(ReasonCode.NotAuthorized, 'the name of the client cannot be part of its topics');
+  }
   connection.mountPoint = mountPoint;
   connection.mountBytes = Buffer.byteLength(mountPoint);
   if (protection.connected(client)) return connection.refuse(ReasonCode.Banned, undefined);
