@@ -109,6 +109,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   private flushing = false;
   private starved = false;
   private holds = 0;
+  /** Answers that `await` waits for. */
+  private awaited = 0;
   /** Sequences that have to be handed to the operating system, and be on the disk, before what waits here may leave. */
   private storedAt = 0;
   private syncedAt = 0;
@@ -311,7 +313,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
   }
 
   proceed(): void {
-    if (this.state === ConnectionState.Closed) return;
+    // An answer may have led to a question that is waited for in its turn.
+    if (this.state === ConnectionState.Closed || this.awaited > 0) return;
     if (this.holds === 0) this.stream.resume();
     this.noteStorage();
     try {
@@ -328,7 +331,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher 
    */
   await<Answer>(answer: Promise<Answer>, next: (value: Answer) => void, otherwise: (error: unknown) => void): void {
     this.suspend();
+    this.awaited++;
     const goOn = (step: () => void): void => {
+      this.awaited--;
       if (this.state === ConnectionState.Closed) return;
       try {
         step();

@@ -11,6 +11,8 @@ import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCo
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
 import { identify } from './identify.js';
+import { recheckSubscriptions } from './recheck.js';
+import { refuseLogin } from './refuse-login.js';
 
 export interface EnhancedAuthentication {
   /** Of CONNECT; every AUTH repeats it [MQTT-4.12.0-5]. */
@@ -69,9 +71,9 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     connection.context.log.warning(
       'authentication.refused',
       `enhanced authentication failed: ${authentication.method}`,
-      connection.description,
+      { ...connection.description, reasonCode: step.reasonCode },
     );
-    connection.refuse(step.reasonCode, 'authentication failed'); // [MQTT-4.12.0-4] [MQTT-4.12.1-2]
+    refuseLogin(connection, step.reasonCode, 'authentication failed'); // [MQTT-4.12.0-4] [MQTT-4.12.1-2]
     return;
   }
   if (connection.state === ConnectionState.Authenticating) {
@@ -84,6 +86,7 @@ function answer(connection: Connection, authentication: EnhancedAuthentication, 
     return;
   }
   identify(connection, step.identity);
+  recheckSubscriptions(connection); // by the rights that come with it
   send(
     connection,
     ReasonCode.Success,

@@ -24,6 +24,7 @@ import { identify } from './identify.js';
 import { mount, mountPointOf } from './mount-point.js';
 import { takeStep } from './on-auth.js';
 import { recheckSubscriptions } from './recheck.js';
+import { refuseLogin } from './refuse-login.js';
 import { AliasesToClient } from './topic-aliases.js';
 
 /** User property by which two brokers agree that a connection is compressed. */
@@ -139,23 +140,12 @@ function decide(connection: Connection, packet: ConnectPacket, assigned: boolean
     identify(connection, admission.identity);
     return admit(connection, packet, assigned, undefined);
   }
-  const { protection, metrics, log } = connection.context;
-  metrics.loginsFailed++;
-  log.warning('connection.refused', 'authentication refused the client', {
+  connection.context.log.warning('connection.refused', 'authentication refused the client', {
     ...connection.description,
     reasonCode: admission.reasonCode,
     ...(packet.username === undefined ? {} : { username: packet.username }),
   });
-  const refuse = (): void => connection.refuse(admission.reasonCode, admission.reasonString);
-  const wait = protection.loginFailed(connection.client!);
-  if (wait === 0) return refuse();
-  connection.state = ConnectionState.Authenticating;
-  const waited = new Promise<void>((resolve) => setTimeout(resolve, wait).unref());
-  connection.await(
-    waited.finally(() => protection.answered()),
-    refuse,
-    refuse,
-  );
+  refuseLogin(connection, admission.reasonCode, admission.reasonString);
 }
 
 /** A banned client is told no more than that. Returns whether it was refused. */
