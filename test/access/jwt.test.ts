@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exportJWK, type JWTPayload, SignJWT } from 'jose';
 import { PacketType, ReasonCode } from '../../src/protocol/index.js';
+import { freePort } from '../support/free-port.js';
 import type { WireClient } from '../support/wire-client.js';
 import { badLogin, login, loginCode, notAuthorized, ok, serverUnavailable, sourceOf, withBroker } from './login.js';
 
@@ -279,6 +280,52 @@ describe('a token', () => {
       renew(other, await token({ sub: 'bob' }));
       await other.refused(ReasonCode.NotAuthorized);
     });
+  });
+
+  it('that replaces another by AUTH takes the rights away that it does not have', async () => {
+    const config = {
+      authentication: [{ type: 'jwt', secret }],
+      authorization: { sources: [{ type: 'identity' }] },
+    } as const;
+    await withBroker(config, async (scene) => {
+      const data = async (acl: object) => ({
+        authenticationMethod: 'JWT',
+        authenticationData: Buffer.from(await token({ sub: 'ada', acl })),
+      });
+      const client = await scene.open(5);
+      client.sendConnect({ clientId: 'c', properties: await data({ all: ['a', 'b'] }) });
+      assert.equal((await client.packet(PacketType.Connack)).reasonCode, ok);
+      client.connected = true;
+      assert.deepEqual(await client.subscribe(['a', 'b']), [0, 0]);
+      client.send({
+        type: PacketType.Auth,
+        reasonCode: ReasonCode.ReAuthenticate,
+        properties: await data({ all: ['b'] }),
+      });
+      assert.equal((await client.packet(PacketType.Auth)).reasonCode, ReasonCode.Success);
+      const other = await login(scene, undefined, await token({ sub: 'bob', acl: { all: ['#'] } }));
+      assert.equal(await other.client.deliver('a', 'm', { qos: 1 }), ReasonCode.NoMatchingSubscribers);
+      await other.client.deliver('b', 'm', { qos: 1 });
+      assert.equal((await client.message()).topicName, 'b');
+    });
+  });
+
+  it('in AUTH passes by no source that refuses its client', async () => {
+    const connect = (refusing: object, expected: number) =>
+      withBroker({ authentication: [refusing as never, { type: 'jwt', secret }] }, async (scene) => {
+        const properties = {
+          authenticationMethod: 'JWT',
+          authenticationData: Buffer.from(await token({ sub: 'ada' })),
+        };
+        assert.equal(await loginCode(scene, 'eve', undefined, { clientId: 'c', properties }), expected);
+        const { allowed, denied, unavailable } = scene.broker.status().access.logins;
+        assert.equal([allowed, denied, unavailable][expected === ok ? 0 : expected === notAuthorized ? 1 : 2], 1);
+      });
+    await connect({ type: 'ip', deny: ['127.0.0.0/8'] }, notAuthorized);
+    await connect({ type: 'ip', require: ['10.0.0.0/8'] }, notAuthorized);
+    await connect({ type: 'clientId', deny: ['c'] }, notAuthorized);
+    await connect({ type: 'clientId', admit: ['c'], require: ['d'] }, ok);
+    await connect({ type: 'http', url: `http://127.0.0.1:${await freePort()}/` }, serverUnavailable);
   });
 
   it('comes as OAUTHBEARER too, or as the user name', async () => {
