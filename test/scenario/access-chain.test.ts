@@ -55,6 +55,7 @@ describe('a chain of authentication', () => {
         ['elsewhere', 'x', 'c', badLogin],
         ['nobody', 'x', 'c', badLogin],
         ['ada', 'one', 'badger', notAuthorized],
+        ['ada', 'one', 'bad\nger', notAuthorized],
         [undefined, undefined, 'trusted', ok],
         [undefined, undefined, 'c', notAuthorized],
       ] as const)
@@ -64,7 +65,7 @@ describe('a chain of authentication', () => {
           `${username} ${password} ${clientId}`,
         );
       const { logins } = scene.broker.status().access;
-      assert.deepEqual(logins, { allowed: 3, denied: 8, unavailable: 0 });
+      assert.deepEqual(logins, { allowed: 3, denied: 9, unavailable: 0 });
     });
     const other = new Scene(5, { config: { ...config, listeners: [config.listeners[1], config.listeners[0]] } });
     await other.start();

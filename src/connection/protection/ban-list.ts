@@ -137,7 +137,7 @@ function matcher(ban: Ban): Compiled['matches'] {
   if (ban.value.length > PATTERN_LENGTH_MAX) throw invalid(ban, `is longer than ${PATTERN_LENGTH_MAX} characters`);
   let pattern: RegExp;
   try {
-    pattern = new RegExp(`^(?:${ban.value})$`, 'u');
+    pattern = new RegExp(`^(?:${ban.value})$`, 'su');
   } catch (error) {
     throw invalid(ban, `is no regular expression (${(error as Error).message})`);
   }

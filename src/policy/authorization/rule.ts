@@ -50,7 +50,7 @@ export function compileRule(input: RuleInput, origin: string): Rule {
     verdict: { permit, origin },
     actions: actionBits[input.action],
     filters: input.filters.map((filter) => new FilterTemplate(filter, permit)),
-    who: compileWho(input.who),
+    who: compileWho(input.who, !permit),
     qos: qos.length === 0 ? 7 : qos.reduce((bits, level) => bits | (1 << level), 0),
     retain: retain === 'any' ? undefined : retain === 'true',
   };
