@@ -125,7 +125,12 @@ export class AuthenticationChain {
     let refused = veiled;
     for (let index = from; index < sources.length; index++) {
       const source = sources[index]!;
-      const decision = source.authenticate(request);
+      let decision: Decision | Promise<Decision>;
+      try {
+        decision = source.authenticate(request);
+      } catch (error) {
+        decision = this.failure(source, error);
+      }
       if (decision instanceof Promise)
         return decision
           .catch((error: unknown) => this.failure(source, error))

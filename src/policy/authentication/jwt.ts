@@ -10,7 +10,7 @@
 import type { CompactJWSHeaderParameters, JWTPayload } from 'jose';
 import type { Logger } from '../../base/index.js';
 import { ReasonCode } from '../../protocol/index.js';
-import { compileRule, parseRules } from '../authorization/rule.js';
+import { type RuleInput, readRules } from '../authorization/rule.js';
 import type { JwtOptions } from '../options.js';
 import type { AuthenticationExchange, Client, ConnectRequest, ExchangeStep, Identity } from '../policy.js';
 import { type SourceStatus, SourceUnavailable } from '../sources/guard.js';
@@ -165,11 +165,9 @@ function looksLikeToken(text: string): boolean {
   return text.length <= TOKEN_BYTES_MAX && /^[\w-]{4,}\.[\w-]+\.[\w-]*$/.test(text);
 }
 
-function rulesOf(acl: unknown): ReturnType<typeof parseRules> {
+function rulesOf(acl: unknown): RuleInput[] {
   try {
-    const rules = parseRules(acl);
-    for (const rule of rules) compileRule(rule, 'token');
-    return rules;
+    return readRules(acl);
   } catch (error) {
     throw new TokenRefused(`its rules cannot be used: ${(error as Error).message}`);
   }

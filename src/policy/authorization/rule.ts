@@ -137,6 +137,13 @@ export function parseRule(value: unknown): RuleInput {
   };
 }
 
+/** As `parseRules`; errors as well where a rule could not be used. */
+export function readRules(value: unknown): RuleInput[] {
+  const rules = parseRules(value);
+  for (const rule of rules) compileRule(rule, '');
+  return rules;
+}
+
 /** `{pub: […], sub: […], all: […]}` or a list of rules. */
 export function parseRules(value: unknown): RuleInput[] {
   if (typeof value === 'string') return parseRules(JSON.parse(value));
