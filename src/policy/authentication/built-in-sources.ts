@@ -171,6 +171,6 @@ export class PskSource extends BuiltInSource {
         ? denied('the identity is no user of this broker')
         : { outcome: 'allow', identity: identityOf(this.name, pskIdentity) };
     if (!mayEnter(user.options, listener)) return denied('the identity is disabled here');
-    return { outcome: 'allow', identity: user.identity };
+    return { outcome: 'allow', identity: { ...user.identity } };
   }
 }
