@@ -9,8 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exportJWK, type JWTPayload, SignJWT } from 'jose';
+import { createLogger } from '../../src/broker/index.js';
 import { PacketType, ReasonCode } from '../../src/protocol/index.js';
 import { freePort } from '../support/free-port.js';
+import { Scene } from '../support/scene.js';
 import type { WireClient } from '../support/wire-client.js';
 import { badLogin, login, loginCode, notAuthorized, ok, serverUnavailable, sourceOf, withBroker } from './login.js';
 
@@ -326,6 +328,24 @@ describe('a token', () => {
     await connect({ type: 'clientId', deny: ['c'] }, notAuthorized);
     await connect({ type: 'clientId', admit: ['c'], require: ['d'] }, ok);
     await connect({ type: 'http', url: `http://127.0.0.1:${await freePort()}/` }, serverUnavailable);
+  });
+
+  it('is in no line of the log, wherever it was', async () => {
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'debug', stream: { write: (line: string) => lines.push(line) } });
+    for (const from of ['password', 'username'] as const) {
+      const authentication = [{ type: 'jwt', secret, from, audience: ['another'] } as const];
+      const scene = new Scene(5, {
+        config: { listeners: [{ port: 0, allowAnonymous: false }], authentication },
+        logger,
+      });
+      await scene.start();
+      const bearer = await token({ sub: 'ada' });
+      assert.equal(await loginCode(scene, from === 'username' ? bearer : 'ada', bearer), badLogin);
+      await scene.stop();
+      assert.ok(lines.some((line) => line.includes('connection.refused')));
+      assert.ok(!lines.join('').includes(bearer.split('.')[2]!), from);
+    }
   });
 
   it('comes as OAUTHBEARER too, or as the user name', async () => {
