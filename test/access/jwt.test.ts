@@ -244,6 +244,12 @@ describe('a token', () => {
       const root = await connect({ admin: true });
       assert.equal(await root.deliver('anything', 'm', { qos: 1 }), 0x10);
     });
+    const within = { type: 'jwt', secret, rolesClaim: 'realm.roles', usernameClaim: 'realm.name' } as const;
+    await withBroker({ ...config, authentication: [within] }, async (scene) => {
+      const { client } = await login(scene, undefined, await token({ realm: { name: 'eve', roles: ['writer'] } }));
+      assert.equal(await client.deliver('role/x', 'm', { qos: 1 }), 0x10, 'a dot leads into an object');
+      assert.equal(scene.broker.clients()[0]!.username, 'eve');
+    });
   });
 
   it('ends the connection when it expires, and may be renewed by AUTH', async () => {
@@ -332,7 +338,11 @@ describe('a token', () => {
 
   it('is in no line of the log, wherever it was', async () => {
     const lines: string[] = [];
-    const logger = createLogger({ level: 'debug', stream: { write: (line: string) => lines.push(line) } });
+    const logger = createLogger({
+      level: 'debug',
+      format: 'json',
+      stream: { write: (line: string) => lines.push(line) },
+    });
     for (const from of ['password', 'username'] as const) {
       const authentication = [{ type: 'jwt', secret, from, audience: ['another'] } as const];
       const scene = new Scene(5, {
