@@ -224,6 +224,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     const { turn } = this.context;
     turn.beforeFlush = () => store.commit();
     store.onOperation = () => turn.schedule();
+    this.access.onChange(() => setImmediate(() => this.dropGone()));
     this.context.policy.onChange?.(() => {
       for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
     });
@@ -518,6 +519,13 @@ class BrokerNode implements Broker, ConnectionObserver {
       if (connection.connected && username !== undefined && usernames.has(username))
         connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
     }
+  }
+
+  /** Ends the connections of users who could not log in any more as they did. */
+  private dropGone(): void {
+    for (const connection of [...this.connections])
+      if (connection.connected && connection.client !== undefined && !this.access.stillAdmits(connection.client))
+        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */

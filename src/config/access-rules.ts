@@ -39,6 +39,13 @@ export function checkAccess(config: Config, findings: Findings): void {
     findings.reportAt('users', 'count for nothing: no source in authentication has type users, certificate or psk');
 
   for (const [index, source] of authentication.entries()) checkSource(source, `authentication[${index}]`, findings);
+  for (const [key, sources] of [
+    ['authentication', authentication],
+    ['authorization.sources', authorization.sources],
+  ] as const)
+    for (const [index, source] of sources.entries())
+      if (source.type === 'http' && source.method === 'GET' && Object.keys(source.body).length > 0)
+        findings.reportAt(`${key}[${index}].body`, 'counts for nothing with method GET');
   if (authentication.filter(({ type }) => type === 'users').length > 1)
     findings.reportAt('authentication', 'has more than one source of type users');
   if (authorization.sources.filter(({ type }) => type === 'roles').length > 1)
@@ -66,7 +73,9 @@ export function checkAccess(config: Config, findings: Findings): void {
 
 function checkSource(source: Config['authentication'][number], key: string, findings: Findings): void {
   if (source.type === 'jwt') {
-    const { secret, publicKeyFiles, jwksUrl, oidcIssuer } = source;
+    const { secret, secretEncoding, publicKeyFiles, jwksUrl, oidcIssuer } = source;
+    if (secret !== undefined && secretEncoding === 'base64' && !/^[A-Za-z0-9+/_-]{22,}={0,2}$/.test(secret))
+      findings.reportAt(`${key}.secret`, 'is not the base64 of at least 16 bytes, as secretEncoding says');
     if (secret === undefined && publicKeyFiles.length === 0 && jwksUrl === undefined && oidcIssuer === undefined)
       findings.reportAt(key, 'needs a key: secret, publicKeyFiles, jwksUrl or oidcIssuer');
     if (jwksUrl !== undefined && oidcIssuer !== undefined)
@@ -75,6 +84,10 @@ function checkSource(source: Config['authentication'][number], key: string, find
   if (source.type === 'ldap') {
     if ((source.userDn === undefined) === (source.searchBase === undefined))
       findings.reportAt(key, 'needs either userDn or searchBase');
+    if (source.bindPassword !== undefined && source.bindDn === undefined)
+      findings.reportAt(`${key}.bindPassword`, 'counts for nothing without bindDn');
+    if (source.superuserGroup !== undefined && source.groupBase === undefined)
+      findings.reportAt(`${key}.superuserGroup`, 'counts for nothing without groupBase');
     if (source.startTls && source.url.startsWith('ldaps:'))
       findings.reportAt(`${key}.startTls`, 'is for ldap URLs; an ldaps connection has TLS from its beginning');
   }

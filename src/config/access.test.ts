@@ -68,6 +68,9 @@ authentication:
   - { type: ldap, url: 'ldaps://x', startTls: true }
   - { type: ip, name: b }
   - { type: certificate, listed: [{ serialNumber: '01' }] }
+  - { type: jwt, name: c, secret: 'this is no base64 at all', secretEncoding: base64 }
+  - { type: ldap, name: d, url: 'ldap://x', searchBase: x, bindPassword: x, superuserGroup: x }
+  - { type: http, url: 'http://x/', method: GET, body: { a: b } }
 roles: [{ name: r }, { name: r }]
 groups: [{ name: g, roles: [none] }]
 `);
@@ -80,6 +83,10 @@ groups: [{ name: g, roles: [none] }]
       /authentication\[2\]\.startTls: is for ldap URLs/,
       /authentication\[3\]\.name: b is already the name/,
       /authentication\[4\]\.listed\[0\]: needs thumbprint/,
+      /authentication\[5\]\.secret: is not the base64/,
+      /authentication\[6\]\.bindPassword: counts for nothing/,
+      /authentication\[6\]\.superuserGroup: counts for nothing/,
+      /authentication\[7\]\.body: counts for nothing/,
       /roles\[1\]\.name: r is already the name/,
       /groups\[0\]\.roles\[0\]: none is the name of no role/,
     ];

@@ -99,6 +99,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   private flushing = false;
   private starved = false;
   private holds = 0;
+  /** Answers that `await` waits for. */
+  private awaited = 0;
   /** Undefined where nothing is stored. */
   private readonly storageGate: StorageGate | undefined;
   private endsWhenStored = false;
@@ -214,7 +216,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   }
 
   proceed(): void {
-    if (this.state === ConnectionState.Closed) return;
+    // An answer may have led to a question that is waited for in its turn.
+    if (this.state === ConnectionState.Closed || this.awaited > 0) return;
     if (this.holds === 0) this.stream.resume();
     this.storageGate?.begin();
     try {
@@ -231,7 +234,9 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
    */
   await<Answer>(answer: Promise<Answer>, next: (value: Answer) => void, otherwise: (error: unknown) => void): void {
     this.suspend();
+    this.awaited++;
     const goOn = (step: () => void): void => {
+      this.awaited--;
       if (this.state === ConnectionState.Closed) return;
       try {
         step();

@@ -6,7 +6,10 @@ import type { Client } from '../policy/index.js';
 
 const DELAYED = /^\$delayed\/[^/]*\//;
 
-/** The prefix for one client: `%u` stands for its user name, `%c` for its client identifier. Undefined when one cannot be part of a topic name. */
+/**
+ * The prefix for one client: `%u` stands for its user name, `%c` for its client identifier. Undefined when one cannot be part of a topic name, or would
+ * begin it with `$`: below `$SYS`, `$share` and the like the client would be outside its tree.
+ */
 export function mountPointOf(pattern: string, { username, clientId }: Client): string | undefined {
   let usable = true;
   const prefix = pattern.replace(/%[uc]/g, (variable) => {
@@ -14,7 +17,6 @@ export function mountPointOf(pattern: string, { username, clientId }: Client): s
     if (value === '' || /[+#/\0]/.test(value)) usable = false;
     return value;
   });
-  // What begins with `$` is the broker's own, and a filter that begins with `$share/` has a group in it.
   return usable && !prefix.startsWith('$') ? prefix : undefined;
 }
 

@@ -11,7 +11,8 @@ import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCo
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
 import { identify } from './identify.js';
-import { refuseLogin } from './refuse-login.js';
+import { recheckSubscriptions } from './recheck.js';
+import { nameForLog, refuseLogin } from './refuse-login.js';
 
 type Refused = Extract<ExchangeStep, { readonly outcome: 'refused' }>;
 
@@ -69,7 +70,8 @@ function refuse(connection: Connection, authentication: EnhancedAuthentication, 
   authentication.exchange = undefined;
   connection.context.log.warning('authentication.refused', `enhanced authentication failed: ${authentication.method}`, {
     ...connection.description,
-    ...(username === undefined ? {} : { username }),
+    ...nameForLog(username),
+    reasonCode: step.reasonCode,
   });
   refuseLogin(connection, username, step.reasonCode, 'authentication failed');
 }
@@ -96,6 +98,7 @@ function answer(
     return;
   }
   identify(connection, step.identity);
+  recheckSubscriptions(connection); // by the rights that come with it
   send(
     connection,
     ReasonCode.Success,

@@ -25,7 +25,7 @@ import { identify, limitTime } from './identify.js';
 import { mount, mountPointOf } from './mount-point.js';
 import { takeStep } from './on-auth.js';
 import { recheckSubscriptions } from './recheck.js';
-import { refuseLogin } from './refuse-login.js';
+import { nameForLog, refuseLogin } from './refuse-login.js';
 import { AliasesToClient } from './topic-aliases.js';
 
 /** User property by which two brokers agree that a connection is compressed. */
@@ -144,9 +144,8 @@ function decide(connection: Connection, packet: ConnectPacket, assigned: boolean
   connection.context.log.warning('connection.refused', 'authentication refused the client', {
     ...connection.description,
     reasonCode: admission.reasonCode,
-    ...(packet.username === undefined ? {} : { username: packet.username }),
+    ...nameForLog(packet.username),
   });
-  connection.state = ConnectionState.Authenticating;
   refuseLogin(connection, connection.client!.username, admission.reasonCode, admission.reasonString);
 }
 
@@ -217,8 +216,11 @@ function admit(
 ): void {
   const { will } = packet;
   if (will === undefined) return open(connection, packet, assigned, authenticationData);
-  const { policy, log } = connection.context;
-  const verdict = policy.authorizePublish(connection.client!, will.topicName, will.qos, will.retain);
+  const { policy, log, router } = connection.context;
+  // Of a delayed will, the topic that it goes to.
+  const { delayed } = router.resolve(will.topicName);
+  const topicName = typeof delayed === 'object' ? delayed.topicName : will.topicName;
+  const verdict = policy.authorizePublish(connection.client!, topicName, will.qos, will.retain);
   const decideWill = (reasonCode: PubackReasonCode): void => {
     if (reasonCode < 0x80) return open(connection, packet, assigned, authenticationData);
     // Refused now, rather than its will when it is due.
@@ -263,8 +265,13 @@ function open(
     connection.countedUser = username;
   }
   const mountPoint = mountPointOf(connection.listener.mountPoint, client);
-  if (mountPoint === undefined)
+  if (mountPoint === undefined) {
+    context.log.warning('connection.refused', 'the name of the client cannot be part of its topics', {
+      ...connection.description,
+      ...nameForLog(username),
+    });
     return connection.refuse(ReasonCode.NotAuthorized, 'the name of the client cannot be part of its topics');
+  }
   connection.mountPoint = mountPoint;
   connection.mountBytes = Buffer.byteLength(mountPoint);
   if (protection.connected(client)) {

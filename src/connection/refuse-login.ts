@@ -4,6 +4,7 @@
  */
 import type { ConnackReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
+import { ConnectionState } from './connection-state.js';
 
 /** `username` is the name that was tried; undefined when there was none. */
 export function refuseLogin(
@@ -17,6 +18,8 @@ export function refuseLogin(
   const refuse = (): void => connection.refuse(reasonCode, reasonString);
   const wait = protection.loginFailed({ address: connection.peer.address, username });
   if (wait === 0) return refuse();
+  // A client that renews its login is connected until then.
+  if (connection.state !== ConnectionState.Connected) connection.state = ConnectionState.Authenticating;
   connection.allowTime(wait);
   const waited = new Promise<void>((resolve) => setTimeout(resolve, wait).unref());
   connection.await(
@@ -24,4 +27,9 @@ export function refuseLogin(
     refuse,
     refuse,
   );
+}
+
+/** The user name as the log may have it: a signed token can be in its place, and that is a secret. */
+export function nameForLog(username: string | undefined): { username?: string } {
+  return username === undefined || /^ey[\w-]+\.[\w-]+\.[\w-]*$/.test(username) ? {} : { username };
 }

@@ -4,7 +4,9 @@ import { silentLogger } from '../base/index.js';
 import { ReasonCode } from '../protocol/index.js';
 import { AccessPolicy } from './access-policy.js';
 import { type AccessOptions, openAccess } from './options.js';
+import { hashPassword } from './passwords/password-hash.js';
 import type { Admission, Client, ConnectRequest } from './policy.js';
+import { ScramClient } from './scram-client.js';
 
 const client: Client = {
   clientId: 'c',
@@ -75,6 +77,49 @@ describe('the policy of users alone', () => {
     assert.notEqual(policy.beginExchange('SCRAM-SHA-512'), undefined);
     for (const method of ['', 'scram-sha-256', 'PLAIN', 'constructor'])
       assert.equal(policy.beginExchange(method), undefined);
+  });
+
+  it('lets nobody in whose user was removed, disabled or changed while the login ran', async () => {
+    const passwordHash = await hashPassword('one', 'sha512');
+    const changes: ((store: AccessPolicy['users']) => void)[] = [
+      (store) => store.remove('ada'),
+      (store) => store.set({ username: 'ada', password: 'one', enabled: false }),
+      (store) => store.set({ username: 'ada', password: 'two' }),
+    ];
+    for (const change of changes) {
+      const hashed = policyOf({ users: [{ username: 'ada', passwordHash }] });
+      const admission = hashed.authenticate(request('ada', 'one'));
+      change(hashed.users);
+      assert.equal((await admission).reasonCode, ReasonCode.BadUserNameOrPassword);
+
+      const plain = policyOf({ users: [{ username: 'ada', password: 'one' }] });
+      const scram = new ScramClient('SCRAM-SHA-256', 'ada', 'one');
+      const exchange = plain.beginExchange('SCRAM-SHA-256', client)!;
+      const challenge = await exchange.step(scram.first());
+      assert.equal(challenge.outcome, 'continue');
+      const answer = await scram.final(challenge.data);
+      change(plain.users);
+      assert.equal((await exchange.step(answer)).outcome, 'refused');
+    }
+  });
+
+  it('takes a name by SCRAM for nobody but the user of that very name', async () => {
+    const alike = policyOf({
+      users: [
+        { username: 'fi', password: 'one' },
+        { username: '\ufb01', password: 'two' },
+      ],
+    });
+    for (const [password, expected] of [
+      ['one', 'success'],
+      ['two', 'refused'],
+    ] as const) {
+      const scram = new ScramClient('SCRAM-SHA-256', 'fi', password);
+      const exchange = alike.beginExchange('SCRAM-SHA-256', client)!;
+      const challenge = await exchange.step(scram.first());
+      assert.equal(challenge.outcome, 'continue');
+      assert.equal((await exchange.step(await scram.final(challenge.data))).outcome, expected);
+    }
   });
 
   it('allows everything but publishing below $SYS', () => {

@@ -118,6 +118,10 @@ export class AccessPolicy implements Policy {
       noMatch,
       cacheTopicsMax,
       standingOf: (client) => this.standingOf(client),
+      isStillSuperuser: ({ identity }) => {
+        const store = this.storeOf(identity);
+        return store === undefined || store.get(identity!.username)?.options.superuser === true;
+      },
       byListener: this.rightsByListener,
     });
     this.authorizeUnsubscribe =
@@ -202,6 +206,11 @@ export class AccessPolicy implements Policy {
     return undefined;
   }
 
+  /** Whether a client that is in could still be: its user is there, enabled, and has the same password. */
+  stillAdmits({ identity, listener }: Client): boolean {
+    return this.storeOf(identity)?.admits(identity!, listener) ?? true;
+  }
+
   private mayPublish(
     client: Client,
     topicName: string,
@@ -252,7 +261,7 @@ export class AccessPolicy implements Policy {
         ? answer('allow', 'broker', 'a bridge says whether it is connected')
         : answer('deny', 'broker', 'topics below $SYS are published by the broker alone');
     if (this.allowsAll) return answer('allow', 'broker', 'no source of authorization is configured');
-    if (client.identity?.superuser) return answer('allow', 'identity', 'a superuser');
+    if (this.authorization.isSuperuser(client)) return answer('allow', 'identity', 'a superuser');
     return this.authorization.explain(client, question);
   }
 
@@ -260,12 +269,17 @@ export class AccessPolicy implements Policy {
   private standingOf(client: Client): Standing {
     const { identity } = client;
     let found: Standing = identity ?? nobody;
-    const store = identity?.source === undefined ? undefined : this.stores.get(identity.source);
+    const store = this.storeOf(identity);
     if (store !== undefined) {
       const user = store.get(identity!.username);
       found = user === undefined ? nobody : { roles: user.options.roles ?? [], groups: user.options.groups ?? [] };
     }
     return this.roles.standing(client, found);
+  }
+
+  /** The list of users that a client came in by, where it did by one. */
+  private storeOf(identity: Identity | undefined): UserStore | undefined {
+    return identity?.source === undefined ? undefined : this.stores.get(identity.source);
   }
 
   private changed(): void {

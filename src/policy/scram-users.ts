@@ -23,7 +23,8 @@ export class ScramUsers {
   ) {
     for (const { username, password } of users) {
       const name = saslPrep(username);
-      if (name !== undefined) this.passwords.set(name, password);
+      // A name that is written otherwise once prepared may be that of another user.
+      if (name !== undefined && (name === username || !this.passwords.has(name))) this.passwords.set(name, password);
     }
   }
 

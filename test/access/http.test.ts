@@ -58,6 +58,8 @@ const users: Record<string, { password: string; answer: object }> = {
     },
   },
   odd: { password: 'four', answer: { result: 'allow', acl: 'nonsense' } },
+  bad: { password: 'four', answer: { result: 'allow', acl: [{ permission: 'allow', topic: 'a/#/b' }] } },
+  past: { password: 'four', answer: { result: 'allow', expire_at: 1000 } },
 };
 const loginService = ({ body }: Asked) => {
   const { username, password } = JSON.parse(body) as Record<string, string>;
@@ -132,6 +134,13 @@ describe('a service over HTTP', () => {
       assert.equal(await loginCode(scene, 'a/b?c', 'd&e'), badLogin);
       assert.equal(asked[0]!.url, '/user/a%2Fb%3Fc?p=d%26e');
     });
+    await withBroker({ authentication: [{ ...source, headers: { 'x-user': '${username}' } }] }, async (scene) => {
+      for (const username of ['..', '.', 'é\u{1f600}', 'n'.repeat(60_000)])
+        assert.equal(await loginCode(scene, username, 'x'), serverUnavailable);
+      assert.equal(await loginCode(scene, 'yes', 'x'), ok, 'an odd name is nothing wrong with the service');
+      assert.equal(sourceOf(scene.broker, 'http').failures, 0);
+      assert.ok(asked.every(({ url: path }) => path.startsWith('/user/')));
+    });
     answer = ({ body: form }) => ({ status: form === 'u=a%26b&p=x' ? 200 : 401 });
     const posting = { type: 'http', url, bodyFormat: 'form', body: { u: '${username}', p: '${password}' } } as const;
     await withBroker({ authentication: [posting] }, async (scene) => {
@@ -158,6 +167,8 @@ describe('a service over HTTP', () => {
       const root = await login(scene, 'root', 'two');
       assert.equal(await root.client.deliver('anything', 'm', { qos: 1 }), 0x10);
       assert.equal(await loginCode(scene, 'odd', 'four'), serverUnavailable, 'rules that cannot be read let nobody in');
+      assert.equal(await loginCode(scene, 'bad', 'four'), serverUnavailable, 'nor do rules without a meaning');
+      assert.equal(await loginCode(scene, 'past', 'four'), badLogin, 'nor what has expired');
       assert.equal(sourceOf(scene.broker, 'http').state, 'connected');
     });
   });

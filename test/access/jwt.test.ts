@@ -9,7 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { exportJWK, type JWTPayload, SignJWT } from 'jose';
+import { createLogger } from '../../src/broker/index.js';
 import { PacketType, ReasonCode } from '../../src/protocol/index.js';
+import { freePort } from '../support/free-port.js';
+import { Scene } from '../support/scene.js';
 import type { WireClient } from '../support/wire-client.js';
 import { badLogin, login, loginCode, notAuthorized, ok, serverUnavailable, sourceOf, withBroker } from './login.js';
 
@@ -241,6 +244,12 @@ describe('a token', () => {
       const root = await connect({ admin: true });
       assert.equal(await root.deliver('anything', 'm', { qos: 1 }), 0x10);
     });
+    const within = { type: 'jwt', secret, rolesClaim: 'realm.roles', usernameClaim: 'realm.name' } as const;
+    await withBroker({ ...config, authentication: [within] }, async (scene) => {
+      const { client } = await login(scene, undefined, await token({ realm: { name: 'eve', roles: ['writer'] } }));
+      assert.equal(await client.deliver('role/x', 'm', { qos: 1 }), 0x10, 'a dot leads into an object');
+      assert.equal(scene.broker.clients()[0]!.username, 'eve');
+    });
   });
 
   it('ends the connection when it expires, and may be renewed by AUTH', async () => {
@@ -279,6 +288,74 @@ describe('a token', () => {
       renew(other, await token({ sub: 'bob' }));
       await other.refused(ReasonCode.NotAuthorized);
     });
+  });
+
+  it('that replaces another by AUTH takes the rights away that it does not have', async () => {
+    const config = {
+      authentication: [{ type: 'jwt', secret }],
+      authorization: { sources: [{ type: 'identity' }] },
+    } as const;
+    await withBroker(config, async (scene) => {
+      const data = async (acl: object) => ({
+        authenticationMethod: 'JWT',
+        authenticationData: Buffer.from(await token({ sub: 'ada', acl })),
+      });
+      const client = await scene.open(5);
+      client.sendConnect({ clientId: 'c', properties: await data({ all: ['a', 'b'] }) });
+      assert.equal((await client.packet(PacketType.Connack)).reasonCode, ok);
+      client.connected = true;
+      assert.deepEqual(await client.subscribe(['a', 'b']), [0, 0]);
+      client.send({
+        type: PacketType.Auth,
+        reasonCode: ReasonCode.ReAuthenticate,
+        properties: await data({ all: ['b'] }),
+      });
+      assert.equal((await client.packet(PacketType.Auth)).reasonCode, ReasonCode.Success);
+      const other = await login(scene, undefined, await token({ sub: 'bob', acl: { all: ['#'] } }));
+      assert.equal(await other.client.deliver('a', 'm', { qos: 1 }), ReasonCode.NoMatchingSubscribers);
+      await other.client.deliver('b', 'm', { qos: 1 });
+      assert.equal((await client.message()).topicName, 'b');
+    });
+  });
+
+  it('in AUTH passes by no source that refuses its client', async () => {
+    const connect = (refusing: object, expected: number) =>
+      withBroker({ authentication: [refusing as never, { type: 'jwt', secret }] }, async (scene) => {
+        const properties = {
+          authenticationMethod: 'JWT',
+          authenticationData: Buffer.from(await token({ sub: 'ada' })),
+        };
+        assert.equal(await loginCode(scene, 'eve', undefined, { clientId: 'c', properties }), expected);
+        const { allowed, denied, unavailable } = scene.broker.status().access.logins;
+        assert.equal([allowed, denied, unavailable][expected === ok ? 0 : expected === notAuthorized ? 1 : 2], 1);
+      });
+    await connect({ type: 'ip', deny: ['127.0.0.0/8'] }, notAuthorized);
+    await connect({ type: 'ip', require: ['10.0.0.0/8'] }, notAuthorized);
+    await connect({ type: 'clientId', deny: ['c'] }, notAuthorized);
+    await connect({ type: 'clientId', admit: ['c'], require: ['d'] }, ok);
+    await connect({ type: 'http', url: `http://127.0.0.1:${await freePort()}/` }, serverUnavailable);
+  });
+
+  it('is in no line of the log, wherever it was', async () => {
+    const lines: string[] = [];
+    const logger = createLogger({
+      level: 'debug',
+      format: 'json',
+      stream: { write: (line: string) => lines.push(line) },
+    });
+    for (const from of ['password', 'username'] as const) {
+      const authentication = [{ type: 'jwt', secret, from, audience: ['another'] } as const];
+      const scene = new Scene(5, {
+        config: { listeners: [{ port: 0, allowAnonymous: false }], authentication },
+        logger,
+      });
+      await scene.start();
+      const bearer = await token({ sub: 'ada' });
+      assert.equal(await loginCode(scene, from === 'username' ? bearer : 'ada', bearer), badLogin);
+      await scene.stop();
+      assert.ok(lines.some((line) => line.includes('connection.refused')));
+      assert.ok(!lines.join('').includes(bearer.split('.')[2]!), from);
+    }
   });
 
   it('comes as OAUTHBEARER too, or as the user name', async () => {

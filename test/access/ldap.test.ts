@@ -56,6 +56,13 @@ cn: Other Twin
 sn: T
 userPassword: one
 
+dn: cn=Third Twin,ou=people,dc=example
+objectClass: inetOrgPerson
+uid: twin
+uid: nopassword
+cn: Third Twin
+sn: T
+
 dn: ou=groups,dc=example
 objectClass: organizationalUnit
 ou: groups
@@ -123,6 +130,10 @@ describe('LDAP', { skip: server === undefined }, () => {
         ['a*', 'one', badLogin],
         ['ada)(uid=*', 'one', badLogin],
         ['twin', 'one', badLogin],
+        ['nopassword', 'one', badLogin],
+        ['ada', 'one', ok],
+        ['ADA', 'one', ok],
+        ['ada ', 'one', ok],
       ]);
       const ada = await login(scene, 'ada', 'one');
       assert.equal(await ada.client.deliver('plant/1', 'm', { qos: 1 }), 0x10);

@@ -1,5 +1,7 @@
 /** Users and rules in a real Redis. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { createClient } from 'redis';
 import { hashPassword } from '../../src/policy/index.js';
@@ -33,6 +35,8 @@ describe('Redis', { skip: server === undefined }, () => {
       'down/%c/#': 'subscribe',
       x: '{"action":"publish","qos":[0]}',
     });
+    await client.set('mqtt:user:ada:note', 'no hash');
+    await client.sAdd('devices', 'dev1');
     await client.set('session:abc', '{"username":"web"}');
     client.destroy();
   };
@@ -56,6 +60,8 @@ describe('Redis', { skip: server === undefined }, () => {
         ['nobody', 'one', badLogin],
         ['a b c', 'one', badLogin],
         ['broken', 'x', serverUnavailable],
+        ['ada:note', 'x', serverUnavailable],
+        ['root', 'two', ok],
       ]);
       assert.equal(await loginCode(scene, undefined), notAuthorized);
       const { client } = await login(scene, 'ada', 'one', { clientId: 'same' });
@@ -65,6 +71,20 @@ describe('Redis', { skip: server === undefined }, () => {
       const status = sourceOf(scene.broker, 'redis');
       assert.deepEqual([status.state, status.requests, status.cacheHits], ['connected', requests, 1]);
     });
+  });
+
+  it('lets nobody choose a name that it was not asked with', async () => {
+    const found = { type: 'redis', url, check: 'exists' } as const;
+    for (const [command, clientId, expected] of [
+      ['SISMEMBER devices ${clientid}', 'dev1', undefined],
+      ['EXISTS mqtt:user:${username}', 'dev1', 'ada'],
+      ['GET session:${clientid}', 'abc', 'web'],
+    ] as const)
+      await withBroker({ authentication: [{ ...found, command }] }, async (scene) => {
+        const { reasonCode } = await login(scene, 'ada', undefined, { clientId });
+        assert.equal(reasonCode, ok);
+        assert.equal(scene.broker.clients()[0]!.username, expected, command);
+      });
   });
 
   it('has rules by user', async () => {
@@ -111,6 +131,40 @@ describe('Redis', { skip: server === undefined }, () => {
       assert.equal(await connack(undefined), 5);
     } finally {
       await broker.stop();
+    }
+  });
+
+  it('is connected to again when a connection has gone silent', async () => {
+    const sockets: Socket[] = [];
+    const between = createServer((socket) => {
+      const behind = connect(server!.port, '127.0.0.1');
+      for (const [from, to] of [
+        [socket, behind],
+        [behind, socket],
+      ] as const) {
+        from.on('data', (data) => !silent.has(socket) && to.write(data));
+        from.on('error', () => {}).on('close', () => to.destroy());
+      }
+      sockets.push(socket);
+    }).listen(0, '127.0.0.1');
+    const silent = new Set<Socket>();
+    await once(between, 'listening');
+    const { port } = between.address() as AddressInfo;
+    const through = { ...source, url: `redis://:s3cret@127.0.0.1:${port}/0`, timeoutMs: 1000, cacheSeconds: 0 };
+    try {
+      await withBroker({ authentication: [through] }, async (scene) => {
+        assert.equal(await loginCode(scene, 'root', 'two'), ok);
+        for (const socket of sockets) silent.add(socket);
+        assert.equal(await loginCode(scene, 'root', 'two'), serverUnavailable);
+        const deadline = Date.now() + 30_000;
+        while ((await loginCode(scene, 'root', 'two')) !== ok) {
+          assert.ok(Date.now() < deadline, sourceOf(scene.broker, 'redis').lastError);
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      });
+    } finally {
+      between.close();
+      for (const socket of sockets) socket.destroy();
     }
   });
 

@@ -1,12 +1,13 @@
 /** Who gets in: chains of sources by listener, files that change, users that are told apart by nothing. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { type Broker, createBroker } from '../../src/index.js';
 import { hashPassword } from '../../src/policy/index.js';
+import { ReasonCode } from '../../src/protocol/index.js';
 import { badLogin, login, loginCode, notAuthorized, ok, sourceOf, withBroker } from '../access/login.js';
 import { Scene } from '../support/scene.js';
 
@@ -55,6 +56,7 @@ describe('a chain of authentication', () => {
         ['elsewhere', 'x', 'c', badLogin],
         ['nobody', 'x', 'c', badLogin],
         ['ada', 'one', 'badger', notAuthorized],
+        ['ada', 'one', 'bad\nger', notAuthorized],
         [undefined, undefined, 'trusted', ok],
         [undefined, undefined, 'c', notAuthorized],
       ] as const)
@@ -64,7 +66,7 @@ describe('a chain of authentication', () => {
           `${username} ${password} ${clientId}`,
         );
       const { logins } = scene.broker.status().access;
-      assert.deepEqual(logins, { allowed: 3, denied: 8, unavailable: 0 });
+      assert.deepEqual(logins, { allowed: 3, denied: 9, unavailable: 0 });
     });
     const other = new Scene(5, { config: { ...config, listeners: [config.listeners[1], config.listeners[0]] } });
     await other.start();
@@ -103,7 +105,21 @@ describe('a chain of authentication', () => {
         const { client } = await login(scene, 'ada', 'one, two');
         assert.equal(await client.deliver('any', 'm', { qos: 1 }), 0x10, 'a superuser');
         assert.equal(await loginCode(scene, 'bob', 'three'), ok);
+        const before = await login(scene, 'bob', 'three');
+        const late = await login(scene, 'ada', 'one, two');
+        assert.deepEqual(await late.client.subscribe('other'), [0]);
+        writeFileSync(path, 'username,password\nada,"one, two"\nbob,three\n');
+        await eventually(
+          'the end of a right',
+          async () => (await client.deliver('any', 'm', { qos: 1 })) === notAuthorized,
+        );
+        assert.deepEqual(
+          await late.client.subscribe('any'),
+          [notAuthorized],
+          'no superuser any more, but a user still',
+        );
         writeFileSync(path, 'username,password\nbob,four\n');
+        for (const gone of [client, late.client, before.client]) await gone.refused(ReasonCode.AdministrativeAction);
         await eventually('the change', async () => (await loginCode(scene, 'bob', 'four')) === ok);
         assert.equal(await loginCode(scene, 'bob', 'three'), badLogin);
         assert.equal(await loginCode(scene, 'ada', 'one, two'), badLogin);
@@ -111,6 +127,12 @@ describe('a chain of authentication', () => {
         await eventually('the mistake', async () => sourceOf(scene.broker, 'passwordFile').state === 'failing');
         assert.match(sourceOf(scene.broker, 'passwordFile').lastError!, /line 2: either password or passwordHash/);
         assert.equal(await loginCode(scene, 'bob', 'four'), ok, 'what was read before stays in force');
+        writeFileSync(path, 'username,password\nbob,five\n');
+        await eventually('the end of the mistake', async () => (await loginCode(scene, 'bob', 'five')) === ok);
+        renameSync(path, `${path}.away`);
+        await eventually('the loss', async () => sourceOf(scene.broker, 'passwordFile').state === 'failing');
+        renameSync(`${path}.away`, path);
+        await eventually('its end', async () => sourceOf(scene.broker, 'passwordFile').state === 'ready');
       },
     );
   });

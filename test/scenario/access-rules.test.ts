@@ -66,7 +66,18 @@ describe('authorization', () => {
       const will = (topicName: string) => ({ topicName, payload: Buffer.from('w'), qos: 0 as const, retain: false });
       assert.equal((await login(scene, 'ada', 'x', { will: will('other') })).reasonCode, notAuthorized);
       assert.equal((await login(scene, 'ada', 'x', { will: will('ok') })).reasonCode, 0);
+      assert.equal((await login(scene, 'ada', 'x', { will: will('$delayed/1/ok') })).reasonCode, 0);
     });
+    const open = {
+      noMatch: 'allow',
+      sources: [{ type: 'rules', rules: [{ permit: 'deny', filters: ['no/#'] }] }],
+    } as const;
+    for (const settings of [{ authorization: open }, {}])
+      await withBroker({ users, ...settings }, async (scene) => {
+        const topicName = 'authorization' in settings ? '$delayed/1/no/x' : '$delayed/1/$SYS/x';
+        const will = { topicName, payload: Buffer.from('w'), qos: 0 as const, retain: false };
+        assert.equal((await login(scene, 'ada', 'x', { will })).reasonCode, notAuthorized, 'where it is to go counts');
+      });
   });
 
   it('by an ACL file of Mosquitto: reading is a matter of each delivery', async () => {

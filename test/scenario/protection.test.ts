@@ -9,6 +9,7 @@ import { describe, it } from 'node:test';
 import { Overload } from '../../src/broker/overload.js';
 import { resolveConfig } from '../../src/config/index.js';
 import { type BrokerOptions, createBroker } from '../../src/index.js';
+import { hashPassword } from '../../src/policy/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
 import { type AcknowledgePacket, PacketType } from '../../src/protocol/index.js';
 import { Scene } from '../support/scene.js';
@@ -174,6 +175,32 @@ describe('a failed login', () => {
         assert.equal(scene.broker.metrics.loginsFailed, 5);
       },
     ));
+
+  // The packet behind CONNECT is read when the answer has been given, however long both took.
+  for (const login of ['password', 'AUTH'])
+    it(`by ${login} is answered later whatever the client sends behind it`, async () => {
+      const users = [{ username: 'u', passwordHash: await hashPassword('p', 'sha512-pbkdf2', 101) }];
+      const config = {
+        authentication: [{ type: 'users' }, { type: 'jwt', secret: 'a secret that is long enough for it' }],
+        users,
+        protection: { logins: { failuresMax: 1, delaySecondsMax: 1 } },
+      } as const;
+      await withScene({ config }, async (scene) => {
+        const given =
+          login === 'password'
+            ? { username: 'u', password: 'wrong' }
+            : { properties: { authenticationMethod: 'JWT', authenticationData: Buffer.from('none') } };
+        const since = Date.now();
+        for (let index = 0; index < 4; index++) {
+          const client = await scene.open();
+          client.sendConnect({ clientId: 'x', ...given });
+          client.send('c000');
+          await client.refused(login === 'password' ? 0x86 : 0x87);
+        }
+        assert.ok(Date.now() - since >= 690, `${Date.now() - since} ms for the waits of 100, 200 and 400 ms`);
+        assert.equal(scene.broker.metrics.loginsFailed, 4);
+      });
+    });
 });
 
 describe('a rate of publishing', () => {
@@ -351,6 +378,18 @@ describe('a mount point', () => {
         await inside.unsubscribe('line/+');
         await inside.subscribe('line/#');
         assert.deepEqual(topicAndPayload(await inside.message()), ['line/2', 'down']);
+      }));
+
+  // A share name, a delay or a topic of the broker in its place would lead out of the tree.
+  for (const version of [4, 5] as const)
+    it(`is not begun by a client with a dollar sign (version ${version})`, () =>
+      withScene({ config: { listeners: [{ name: 'test', port: 0, mountPoint: '%c/' }] } }, async (scene) => {
+        for (const clientId of ['$share', '$delayed', '$CONTROL', '$SYS', '$x']) {
+          const refused = await openOn(scene, 'test', version);
+          refused.sendConnect({ clientId });
+          await refused.refused(0x87, 5);
+        }
+        await connectTo(scene, 'test', version, { clientId: 'x$SYS' });
       }));
 
   it('may name the user and the client, and refuses those whose names cannot be part of a topic', () =>

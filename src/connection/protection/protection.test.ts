@@ -37,6 +37,7 @@ describe('BanList', () => {
       [client('c', undefined, '2001:db8:1::5'), '2001:db8::/32'],
       [client('scan-42'), 'scan-\\d+'],
       [client('c', 'tmpuser'), 'tmp.*'],
+      [client('c', 'tmp\nuser'), 'tmp.*'],
     ];
     for (const [who, value] of banned) assert.equal(bans.find(who)?.value, value);
     for (const who of [client('bad2'), client('xscan-42'), client('scan-x'), client('c', 'eve2', '198.51.101.1')])

@@ -39,9 +39,10 @@ export class MatchSource extends BuiltInSource {
   constructor(options: MatchOptions & { readonly type: 'clientId' | 'ip' }) {
     super(options.name);
     this.type = options.type;
-    const compile = options.type === 'ip' ? compileNetworks : compileTexts;
+    const compile = (values: readonly string[], tooLong = false) =>
+      options.type === 'ip' ? compileNetworks(values) : compileTexts(values, tooLong);
     this.admits = compile(options.admit);
-    this.denies = compile(options.deny);
+    this.denies = compile(options.deny, true);
     this.requires = options.require.length === 0 ? undefined : compile(options.require);
   }
 
@@ -170,6 +171,6 @@ export class PskSource extends BuiltInSource {
         ? denied('the identity is no user of this broker')
         : { outcome: 'allow', identity: identityOf(this.name, pskIdentity) };
     if (!mayEnter(user.options, listener)) return denied('the identity is disabled here');
-    return { outcome: 'allow', identity: user.identity };
+    return { outcome: 'allow', identity: { ...user.identity } };
   }
 }

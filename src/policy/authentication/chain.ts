@@ -4,7 +4,7 @@
  */
 import type { Logger } from '../../base/index.js';
 import { ReasonCode } from '../../protocol/index.js';
-import type { Admission, AuthenticationExchange, Client, ConnectRequest } from '../policy.js';
+import type { Admission, AuthenticationExchange, Client, ConnectRequest, ExchangeStep } from '../policy.js';
 import { type SourceStatus, SourceUnavailable } from '../sources/guard.js';
 import { type AuthenticationSource, type Decision, unavailable } from './source.js';
 
@@ -40,10 +40,23 @@ export class AuthenticationChain {
     return admission.then((known) => this.count(known));
   }
 
+  /** The exchange of the first source that offers the method; those before it may refuse the client, as they may at a login by password. */
   beginExchange(method: string, client: Client): AuthenticationExchange | undefined {
-    for (const source of this.sourcesOf(client.listener)) {
+    const sources = this.sourcesOf(client.listener);
+    for (const [index, source] of sources.entries()) {
       const exchange = source.beginExchange?.(method, client);
-      if (exchange !== undefined) return exchange;
+      if (exchange === undefined) continue;
+      let screened = false;
+      return {
+        step: async (data) => {
+          const refused = screened ? undefined : await this.screen(sources.slice(0, index), client);
+          screened = true;
+          const step: ExchangeStep = refused ?? (await exchange.step(data));
+          if (step.outcome === 'success') this.count(admitted);
+          else if (step.outcome === 'refused') this.count(step);
+          return step;
+        },
+      };
     }
     return undefined;
   }
@@ -84,6 +97,24 @@ export class AuthenticationChain {
     return this.byListener.get(listener) ?? this.sources;
   }
 
+  /** Whether one of these sources refuses a client of whom neither user name nor password are known yet. */
+  private async screen(
+    sources: readonly AuthenticationSource[],
+    client: Client,
+  ): Promise<(ExchangeStep & { outcome: 'refused' }) | undefined> {
+    const request = { ...client, username: undefined, password: undefined, allowAnonymous: false };
+    for (const source of sources) {
+      let decision: Decision;
+      try {
+        decision = await source.authenticate(request);
+      } catch (error) {
+        decision = this.failure(source, error);
+      }
+      if (decision.outcome === 'deny') return { outcome: 'refused', reasonCode: decision.reasonCode };
+    }
+    return undefined;
+  }
+
   private ask(
     sources: readonly AuthenticationSource[],
     request: ConnectRequest,
@@ -94,7 +125,12 @@ export class AuthenticationChain {
     let refused = veiled;
     for (let index = from; index < sources.length; index++) {
       const source = sources[index]!;
-      const decision = source.authenticate(request);
+      let decision: Decision | Promise<Decision>;
+      try {
+        decision = source.authenticate(request);
+      } catch (error) {
+        decision = this.failure(source, error);
+      }
       if (decision instanceof Promise)
         return decision
           .catch((error: unknown) => this.failure(source, error))
@@ -129,7 +165,7 @@ export class AuthenticationChain {
     return unavailable(error instanceof SourceUnavailable && error.busy);
   }
 
-  private count(admission: Admission): Admission {
+  private count<Counted extends Pick<Admission, 'reasonCode'>>(admission: Counted): Counted {
     const { reasonCode } = admission;
     if (reasonCode === ReasonCode.Success) this.counts.allowed++;
     else if (reasonCode === ReasonCode.ServerUnavailable || reasonCode === ReasonCode.ServerBusy)

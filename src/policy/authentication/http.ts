@@ -11,7 +11,7 @@
  * Without a body the status answers: 200 and 204 allow, 401 and 403 deny, 404 passes on. Anything else is no answer.
  */
 import type { Logger } from '../../base/index.js';
-import { parseRules } from '../authorization/rule.js';
+import { readRules } from '../authorization/rule.js';
 import type { HttpOptions } from '../options.js';
 import type { ConnectRequest, Identity } from '../policy.js';
 import { HttpCall, HttpClient, type HttpRequest, resultOf } from '../sources/http-client.js';
@@ -50,6 +50,8 @@ export class HttpSource extends ExternalSource<HttpRequest> {
     const superuser = flagOf(more, false, 'is_superuser', 'superuser');
     const administration = textOf(more, 'administration');
     const expires = textOf(more, 'expire_at', 'expires_at');
+    const expiresAtMs = expires === undefined ? undefined : secondsOf(expires) * 1000;
+    if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) return wrongPassword;
     const identity: Identity = identityOf(this.name, textOf(more, 'username') ?? request.username, {
       roles: listOf(more, 'roles'),
       groups: listOf(more, 'groups'),
@@ -58,8 +60,8 @@ export class HttpSource extends ExternalSource<HttpRequest> {
       ...(administration === 'viewer' || administration === 'operator' || administration === 'admin'
         ? { administration }
         : {}),
-      ...(expires === undefined ? {} : { expiresAtMs: secondsOf(expires) * 1000 }),
-      ...(more.acl === undefined ? {} : { rules: parseRules(more.acl) }),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+      ...(more.acl === undefined ? {} : { rules: readRules(more.acl) }),
     });
     return { outcome: 'allow', identity };
   }

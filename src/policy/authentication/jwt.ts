@@ -10,7 +10,7 @@
 import type { CompactJWSHeaderParameters, JWTPayload } from 'jose';
 import type { Logger } from '../../base/index.js';
 import { ReasonCode } from '../../protocol/index.js';
-import { compileRule, parseRules } from '../authorization/rule.js';
+import { type RuleInput, readRules } from '../authorization/rule.js';
 import type { JwtOptions } from '../options.js';
 import type { AuthenticationExchange, Client, ConnectRequest, ExchangeStep, Identity } from '../policy.js';
 import { type SourceStatus, SourceUnavailable } from '../sources/guard.js';
@@ -135,7 +135,7 @@ export class JwtSource implements AuthenticationSource {
 
   private identify(payload: JWTPayload, client: Client): Identity {
     const { options } = this;
-    const named = payload[options.usernameClaim];
+    const named = claimOf(payload, options.usernameClaim);
     // A token that does not say whose it is lets nobody choose a name, unless another claim was compared with the one chosen.
     const compared = Object.values(options.claims).some((value) => value.includes('%u'));
     const username = typeof named === 'string' && named !== '' ? named : compared ? client.username : undefined;
@@ -146,15 +146,15 @@ export class JwtSource implements AuthenticationSource {
         throw new TokenRefused(`its claim ${claim} does not fit`);
     }
     const { clientIdClaim, superuserClaim } = options;
-    if (clientIdClaim !== undefined && payload[clientIdClaim] !== client.clientId)
+    if (clientIdClaim !== undefined && claimOf(payload, clientIdClaim) !== client.clientId)
       throw new TokenRefused(`its claim ${clientIdClaim} is not the client identifier`);
-    const acl = payload[options.aclClaim];
+    const acl = claimOf(payload, options.aclClaim);
     return identityOf(this.name, username, {
-      roles: names(payload[options.rolesClaim]),
-      groups: names(payload[options.groupsClaim]),
+      roles: names(claimOf(payload, options.rolesClaim)),
+      groups: names(claimOf(payload, options.groupsClaim)),
       attributes: attributesOf(payload),
       ...(options.disconnectAtExpiry && payload.exp !== undefined ? { expiresAtMs: payload.exp * 1000 } : {}),
-      ...(superuserClaim !== undefined && payload[superuserClaim] === true ? { superuser: true } : {}),
+      ...(superuserClaim !== undefined && claimOf(payload, superuserClaim) === true ? { superuser: true } : {}),
       ...(acl === undefined ? {} : { rules: rulesOf(acl) }),
     });
   }
@@ -165,11 +165,9 @@ function looksLikeToken(text: string): boolean {
   return text.length <= TOKEN_BYTES_MAX && /^[\w-]{4,}\.[\w-]+\.[\w-]*$/.test(text);
 }
 
-function rulesOf(acl: unknown): ReturnType<typeof parseRules> {
+function rulesOf(acl: unknown): RuleInput[] {
   try {
-    const rules = parseRules(acl);
-    for (const rule of rules) compileRule(rule, 'token');
-    return rules;
+    return readRules(acl);
   } catch (error) {
     throw new TokenRefused(`its rules cannot be used: ${(error as Error).message}`);
   }

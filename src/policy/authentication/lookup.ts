@@ -2,7 +2,7 @@
  * Users and certificates in databases. Of the first row found:
  *
  *   password_hash, salt          compared with the password, unless `check` is `exists`
- *   username                     the user from now on, else that of CONNECT
+ *   username                     the user from now on; else that of CONNECT, when it was asked with, else none
  *   is_superuser, enabled        truth values; a user with enabled = false is refused like one with a wrong password
  *   roles, groups                arrays or text with commas
  *   administration               viewer, operator, admin
@@ -22,6 +22,8 @@ type Options = RowOptions & LookupOptions;
 
 export class LookupSource extends ExternalSource<readonly string[]> {
   private readonly rows: RowSource;
+  /** Whether the user name of CONNECT is among what is asked with; else nobody has vouched for it. */
+  private readonly asksWithName: boolean;
   /** What an unknown user is compared with: as much work as the last known one was. */
   private decoy: PasswordHash;
 
@@ -33,6 +35,7 @@ export class LookupSource extends ExternalSource<readonly string[]> {
     super(options, options.type, log);
     this.rows = makeRows(options, 'login');
     this.decoy = decoyOf(options);
+    this.asksWithName = questionOf(options).includes('${username}');
   }
 
   close(): Promise<void> {
@@ -61,7 +64,7 @@ export class LookupSource extends ExternalSource<readonly string[]> {
   /** Errors  Error when the row cannot be used: that concerns one user, not the source. */
   private hashOf(row: Row): PasswordHash {
     const text = textOf(row, 'password_hash', 'passwordHash', 'password', 'value');
-    if (text === undefined) throw new Error('what was found has no password_hash');
+    if (text === undefined || text === '') throw new Error('what was found has no password_hash');
     const hash = parseDigest(text, textOf(row, 'salt') ?? '', this.options);
     if (hash === undefined)
       throw new Error(`password_hash is not as passwordAlgorithm ${this.options.passwordAlgorithm} says`);
@@ -80,7 +83,8 @@ export class LookupSource extends ExternalSource<readonly string[]> {
       ...(Number.isFinite(expires) ? { expiresAtMs: expires * 1000 } : {}),
     };
     if (more.expiresAtMs !== undefined && more.expiresAtMs <= Date.now()) return wrongPassword;
-    return { outcome: 'allow', identity: identityOf(this.name, textOf(row, 'username') ?? request.username, more) };
+    const username = textOf(row, 'username') ?? (this.asksWithName ? request.username : undefined);
+    return { outcome: 'allow', identity: identityOf(this.name, username, more) };
   }
 }
 
@@ -88,6 +92,11 @@ const nothing = Buffer.alloc(0);
 
 function isAdministration(text: string | undefined): text is 'viewer' | 'operator' | 'admin' {
   return text === 'viewer' || text === 'operator' || text === 'admin';
+}
+
+function questionOf(options: Options): string {
+  if (options.type === 'mongodb') return options.filter;
+  return options.type === 'redis' ? options.command : options.query;
 }
 
 function decoyOf(options: LookupOptions): PasswordHash {

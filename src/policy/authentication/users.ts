@@ -5,6 +5,8 @@
  * try takes as long. A user who is disabled, or not allowed at this listener, is refused like one with a wrong password.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { ReasonCode } from '../../protocol/index.js';
 import type { UserOptions } from '../options.js';
 import type { PasswordChecker } from '../passwords/password-checker.js';
 import { type PasswordHash, parsePasswordHash } from '../passwords/password-hash.js';
@@ -27,6 +29,8 @@ export interface User {
 
 export class UserStore {
   private readonly users = new Map<string, User>();
+  /** By what clients came in with. */
+  private readonly byIdentity = new WeakMap<Identity, User>();
   private readonly listeners = new Set<() => void>();
   private readonly key = randomBytes(32);
   /** Names whose password is hashed, for `decoy`. */
@@ -75,6 +79,14 @@ export class UserStore {
     return true;
   }
 
+  /** Whether a client that came in as one of these users at this listener might still do so. */
+  admits(identity: Identity, listener: string): boolean {
+    const user = this.get(identity.username);
+    if (user === undefined || !mayEnter(user.options, listener)) return false;
+    const before = this.byIdentity.get(identity);
+    return before === undefined || sameSecret(before, user);
+  }
+
   onChange(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -107,7 +119,9 @@ export class UserStore {
       ...(administration === 'none' ? {} : { administration }),
     });
     const digest = password === undefined ? undefined : this.digest(Buffer.from(password));
-    this.users.set(username, { options, digest, hash, identity });
+    const user = { options, digest, hash, identity };
+    this.users.set(username, user);
+    this.byIdentity.set(identity, user);
   }
 
   private changed(): void {
@@ -119,6 +133,10 @@ export class UserStore {
 /** Whether a user may come in at a listener at all. */
 export function mayEnter({ enabled = true, listeners = [] }: UserOptions, listener: string): boolean {
   return enabled && (listeners.length === 0 || listeners.includes(listener));
+}
+
+function sameSecret(a: User, b: User): boolean {
+  return a.options.password === b.options.password && isDeepStrictEqual(a.hash, b.hash);
 }
 
 const noPassword = Buffer.alloc(0);
@@ -150,22 +168,30 @@ export class UsersSource implements AuthenticationSource {
     }
     const right = this.checker.check(username, password, hash);
     if (typeof right === 'boolean') return this.decide(request, user, right);
-    return right.then((known) => this.decide(request, user, known));
+    return right.then((known) => {
+      // Meanwhile the users may have changed.
+      const now = this.store.get(username);
+      return this.decide(request, user, known && now !== undefined && user !== undefined && sameSecret(now, user), now);
+    });
   }
 
   beginExchange(method: string, { listener }: Client): AuthenticationExchange | undefined {
     const { scram } = this;
     if (scram === undefined || !isScramMethod(method)) return undefined;
+    let asked: User | undefined;
     const exchange = new ScramExchange(method, (kind, username) => {
-      const user = this.store.get(username);
-      return user !== undefined && mayEnter(user.options, listener) ? scram.find(kind, username) : undefined;
+      asked = this.store.get(username);
+      return asked !== undefined && mayEnter(asked.options, listener) ? scram.find(kind, username) : undefined;
     });
     return {
       step: async (data) => {
         const step = await exchange.step(data);
         if (step.outcome !== 'success') return step;
+        // Meanwhile the users may have changed.
         const user = this.store.get(step.username);
-        return user === undefined ? step : { ...step, identity: user.identity };
+        if (user === undefined || !sameSecret(user, asked!) || !mayEnter(user.options, listener))
+          return { outcome: 'refused', reasonCode: ReasonCode.NotAuthorized };
+        return { ...step, identity: user.identity };
       },
     };
   }
@@ -179,10 +205,10 @@ export class UsersSource implements AuthenticationSource {
     return readyStatus(this.name, this.type);
   }
 
-  private decide(request: ConnectRequest, user: User | undefined, right: boolean): Decision {
+  private decide(request: ConnectRequest, user: User | undefined, right: boolean, now = user): Decision {
     if (user === undefined) return next;
-    if (!right || !mayEnter(user.options, request.listener)) return wrongPassword;
-    return { outcome: 'allow', identity: user.identity };
+    if (!right || now === undefined || !mayEnter(now.options, request.listener)) return wrongPassword;
+    return { outcome: 'allow', identity: now.identity };
   }
 
   private makeScram(): void {

@@ -17,6 +17,8 @@ export interface ChainOptions {
   readonly noMatch: 'allow' | 'deny';
   readonly cacheTopicsMax: number;
   readonly standingOf: (client: Client) => Standing;
+  /** Whether one who came in as a superuser is one still; left out: yes. */
+  readonly isStillSuperuser?: (client: Client) => boolean;
   readonly nowMs?: () => number;
   /** By listener, the sources that count there; all of them elsewhere. */
   readonly byListener?: ReadonlyMap<string, readonly AuthorizationSource[]>;
@@ -73,7 +75,7 @@ export class AuthorizationChain {
     retain: boolean,
     counts = true,
   ): Decision | Promise<Decision> {
-    if (client.identity?.superuser === true) return 'allow';
+    if (this.isSuperuser(client)) return 'allow';
     const access = this.accessOf(client);
     const bit = 1 << (qos * 2 + (retain ? 1 : 0));
     const known = this.knownOf(access, topicName);
@@ -82,13 +84,13 @@ export class AuthorizationChain {
   }
 
   subscribe(client: Client, topicFilter: string, qos: number): Decision | Promise<Decision> {
-    if (client.identity?.superuser === true) return 'allow';
+    if (this.isSuperuser(client)) return 'allow';
     return this.decide(this.accessOf(client), { action: 'subscribe', topic: topicFilter, qos, retain: false }, 0);
   }
 
   /** Whether a delivery may go out; no match lets it, since its subscription was allowed. */
   receive(client: Client, topicName: string): boolean {
-    if (client.identity?.superuser === true) return true;
+    if (this.isSuperuser(client)) return true;
     const access = this.accessOf(client);
     const known = this.knownOf(access, topicName);
     if ((known & RECEIVE_BIT) !== 0) return (known & (RECEIVE_BIT << ALLOWED)) !== 0;
@@ -107,8 +109,12 @@ export class AuthorizationChain {
     return permit;
   }
 
+  isSuperuser(client: Client): boolean {
+    return client.identity?.superuser === true && (this.options.isStillSuperuser?.(client) ?? true);
+  }
+
   unsubscribe(client: Client, topicFilter: string): boolean {
-    if (client.identity?.superuser === true) return true;
+    if (this.isSuperuser(client)) return true;
     for (const source of this.accessOf(client).bound) {
       const answer = source.askUnsubscribe?.(topicFilter);
       if (answer !== undefined) return answer.permit;

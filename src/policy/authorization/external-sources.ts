@@ -11,7 +11,7 @@ import type { Client } from '../policy.js';
 import { AnswerCache } from '../sources/answer-cache.js';
 import type { Question } from '../sources/facts.js';
 import { Guard, type SourceStatus } from '../sources/guard.js';
-import { HttpCall, HttpClient, resultOf } from '../sources/http-client.js';
+import { HttpCall, HttpClient, type HttpRequest, resultOf } from '../sources/http-client.js';
 import { makeRows, type RowOptions } from '../sources/make-rows.js';
 import type { Row, RowSource } from '../sources/rows.js';
 import { textOf } from '../sources/rows.js';
@@ -175,7 +175,12 @@ export class HttpRules implements AuthorizationSource {
     const bound = {
       validUntilMs: Number.POSITIVE_INFINITY,
       ask: (question: Question): Answer | Promise<Answer> => {
-        const request = this.call.fill({ client, question });
+        let request: HttpRequest | undefined;
+        try {
+          request = this.call.fill({ client, question });
+        } catch (error) {
+          return Promise.reject(error);
+        }
         if (request === undefined) return undefined;
         const { action, topic, qos, retain } = question;
         const key = createHash('sha256')

@@ -87,6 +87,16 @@ describe('rules', () => {
     assert.equal(origin({ username: 'b', listener: 'tcp', certificate }), undefined);
   });
 
+  it('that deny are evaded by no odd name', () => {
+    const who = { usernames: ['/eve.*/'] };
+    for (const permit of ['allow', 'deny'] as const) {
+      const verdict = (username: string) =>
+        asked([{ permit, action: 'all', filters: ['#'], who }], client({ username }))('publish', 't');
+      assert.equal(verdict('eve\n2'), 'rule 1');
+      assert.equal(verdict(`eve${'x'.repeat(2000)}`), permit === 'deny' ? 'rule 1' : undefined);
+    }
+  });
+
   it('may depend on QoS and RETAIN', () => {
     const ask = asked([{ permit: 'allow', action: 'all', filters: ['#'], qos: [0, 1], retain: 'false' }]);
     assert.equal(ask('publish', 't', 1), 'rule 1');

@@ -50,7 +50,7 @@ export function compileRule(input: RuleInput, origin: string): Rule {
     verdict: { permit, origin },
     actions: actionBits[input.action],
     filters: input.filters.map((filter) => new FilterTemplate(filter, permit)),
-    who: compileWho(input.who),
+    who: compileWho(input.who, !permit),
     qos: qos.length === 0 ? 7 : qos.reduce((bits, level) => bits | (1 << level), 0),
     retain: retain === 'any' ? undefined : retain === 'true',
   };
@@ -135,6 +135,13 @@ export function parseRule(value: unknown): RuleInput {
     retain: parseRetain(retain),
     ...(who === undefined || who === null ? {} : { who: parseWho(who) }),
   };
+}
+
+/** As `parseRules`; errors as well where a rule could not be used. */
+export function readRules(value: unknown): RuleInput[] {
+  const rules = parseRules(value);
+  for (const rule of rules) compileRule(rule, '');
+  return rules;
 }
 
 /** `{pub: […], sub: […], all: […]}` or a list of rules. */

@@ -21,16 +21,19 @@ export interface Standing {
 
 export type WhoTest = (client: Client, standing: Standing) => boolean;
 
-/** Longer values match no pattern: a pattern may take very long over them. */
+/** Longer values are compared with no pattern, which may take very long over them. */
 const PATTERN_INPUT_MAX = 1024;
 
-/** Errors  Error in words for whoever wrote it. */
-export function compileWho(who: Who | undefined): WhoTest | undefined {
+/**
+ * `refuses`: of a rule that denies, for which a name that is too long to be compared fits every pattern.
+ * Errors  Error in words for whoever wrote it.
+ */
+export function compileWho(who: Who | undefined, refuses = false): WhoTest | undefined {
   if (who === undefined) return undefined;
   const tests: WhoTest[] = [];
   const text = (values: readonly string[] | undefined, read: (client: Client) => string | undefined) => {
     if (values === undefined || values.length === 0) return;
-    const matches = compileTexts(values);
+    const matches = compileTexts(values, refuses);
     tests.push((client) => matches(read(client)));
   };
   text(who.usernames, (client) => client.username);
@@ -49,8 +52,11 @@ export function compileWho(who: Who | undefined): WhoTest | undefined {
   return tests.length === 0 ? undefined : (client, standing) => tests.every((test) => test(client, standing));
 }
 
-/** Texts that are meant as they are, or as regular expressions when written `/…/` (anchored at both ends). */
-export function compileTexts(values: readonly string[]): (value: string | undefined) => boolean {
+/**
+ * Texts that are meant as they are, or as regular expressions when written `/…/` (anchored at both ends, and `.` is any character: nobody
+ * slips through with a line break). `tooLong` is the answer for values that are compared with no pattern.
+ */
+export function compileTexts(values: readonly string[], tooLong = false): (value: string | undefined) => boolean {
   const exact = new Set<string>();
   const patterns: RegExp[] = [];
   for (const value of values)
@@ -59,7 +65,8 @@ export function compileTexts(values: readonly string[]): (value: string | undefi
   return (value) => {
     if (value === undefined) return false;
     if (exact.has(value)) return true;
-    return value.length <= PATTERN_INPUT_MAX && patterns.some((pattern) => pattern.test(value));
+    if (value.length > PATTERN_INPUT_MAX) return tooLong && patterns.length > 0;
+    return patterns.some((pattern) => pattern.test(value));
   };
 }
 
@@ -67,7 +74,7 @@ const isPattern = (value: string) => value.length > 2 && value.startsWith('/') &
 
 function compilePattern(value: string): RegExp {
   try {
-    return new RegExp(`^(?:${value.slice(1, -1)})$`, 'u');
+    return new RegExp(`^(?:${value.slice(1, -1)})$`, 'su');
   } catch (error) {
     throw new Error(`${JSON.stringify(value)} is no regular expression: ${(error as Error).message}`);
   }

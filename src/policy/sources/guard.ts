@@ -23,6 +23,9 @@ export class SourceUnavailable extends Error {
   }
 }
 
+/** The source answers, but not about this one client, whose values it cannot take. Nothing is wrong with the source. */
+export class QuestionRefused extends Error {}
+
 export interface SourceStatus {
   readonly name: string;
   readonly type: string;
@@ -78,7 +81,7 @@ export class Guard {
 
   /**
    * Runs one request.
-   * Errors  SourceUnavailable, whatever the request failed with.
+   * Errors  SourceUnavailable, whatever the request failed with, but for QuestionRefused, which is passed on.
    */
   async run<Answer>(request: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const { name, timeoutMs, runningMax, waitingMax = WAITING_MAX } = this.options;
@@ -111,6 +114,10 @@ export class Guard {
       this.succeeded();
       return answer;
     } catch (error) {
+      if (error instanceof QuestionRefused) {
+        this.succeeded();
+        throw error;
+      }
       this.failed(error);
       throw new SourceUnavailable(`${name}: ${describe(error)}`, false, { cause: error });
     } finally {

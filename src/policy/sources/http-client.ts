@@ -7,6 +7,7 @@ import { Agent, type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestSecure, Agent as SecureAgent } from 'node:https';
 import type { HttpOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
+import { QuestionRefused } from './guard.js';
 import { Template } from './template.js';
 
 const BODY_BYTES_MAX = 1_048_576;
@@ -113,15 +114,23 @@ export class HttpCall {
     this.body = templates(options.body);
   }
 
-  /** Undefined when the client lacks a variable of the URL or a header; in a body, what it lacks is left out. */
+  /**
+   * Undefined when the client lacks a variable of the URL or a header; in a body, what it lacks is left out.
+   * Errors  QuestionRefused where a value would make another request of it.
+   */
   fill(facts: Facts): HttpRequest | undefined {
     const url = this.url.fill(facts, encodeURIComponent);
     if (url === undefined) return undefined;
+    // Encoded or not, such a segment takes the one before it away.
+    if (/\/\.{1,2}(?:[/?#]|$)/.test(url.slice(url.indexOf('//') + 2)))
+      throw new QuestionRefused('a value of this client would be a step in the path of the URL');
     const headers: Record<string, string> = {};
     for (const [name, template] of this.headers) {
       const value = template.fill(facts);
       // A value with line breaks would be other headers.
-      if (value === undefined || /[^\t\x20-\x7e\x80-\xff]/.test(value)) return undefined;
+      if (value === undefined) return undefined;
+      if (/[^\t\x20-\x7e\x80-\xff]/.test(value))
+        throw new QuestionRefused(`a value of this client cannot be in header ${name}`);
       headers[name.toLowerCase()] = value;
     }
     const { method, bodyFormat } = this.options;
@@ -145,15 +154,19 @@ export function jsonObject({ contentType, text }: HttpAnswer): Record<string, un
   return value as Record<string, unknown>;
 }
 
+/** Of requests that the service finds wrong or too long, for which a client with an odd or a very long name is enough. */
+const refusedStatuses = [400, 413, 414, 422, 431];
+
 /**
  * What an answer says: by its `result`, else by its status. 204 and an empty 200 allow, 401 and 403 deny, 404 passes on.
- * Errors  Error for everything else, which is no answer.
+ * Errors  QuestionRefused; Error for everything else, which is no answer.
  */
 export function resultOf(answer: HttpAnswer): { result: 'allow' | 'deny' | 'ignore'; more: Record<string, unknown> } {
   const { status } = answer;
   if (status === 401 || status === 403) return { result: 'deny', more: {} };
   if (status === 404) return { result: 'ignore', more: {} };
   if (status === 204 || (status === 200 && answer.text.trim() === '')) return { result: 'allow', more: {} };
+  if (refusedStatuses.includes(status)) throw new QuestionRefused(`the service answered with status ${status}`);
   if (status !== 200) throw new Error(`answered with status ${status}`);
   const more = jsonObject(answer) ?? { result: answer.text.trim() };
   const { result } = more;

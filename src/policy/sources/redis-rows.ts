@@ -10,6 +10,7 @@
 import { readFileSync } from 'node:fs';
 import type { RedisOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
+import { QuestionRefused } from './guard.js';
 import type { Row, RowSource } from './rows.js';
 import { Template } from './template.js';
 
@@ -43,7 +44,7 @@ export class RedisRows implements RowSource {
     return values;
   }
 
-  async find(values: readonly string[]): Promise<Row[]> {
+  async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
     this.connection ??= this.open();
     let connection: Connection;
     try {
@@ -53,7 +54,19 @@ export class RedisRows implements RowSource {
       await this.close();
       throw error;
     }
-    return rowsOf(values, await connection.sendCommand(values));
+    // A connection that has gone silent may stay so for ever.
+    const giveUp = (): void => void this.close();
+    signal.addEventListener('abort', giveUp);
+    try {
+      return rowsOf(values, await connection.sendCommand(values));
+    } catch (error) {
+      // What lies under the key of this client is something else.
+      if (error instanceof Error && error.message.startsWith('WRONGTYPE'))
+        throw new QuestionRefused('what Redis has under the key of this client is of another type');
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { SqlOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
+import { QuestionRefused } from './guard.js';
 import type { Row, RowSource } from './rows.js';
 import { Template } from './template.js';
 
@@ -43,8 +44,16 @@ export class PostgresRows extends SqlRows {
   async find(values: readonly string[]): Promise<Row[]> {
     this.pool ??= this.open();
     const pool = await this.pool;
-    const { rows } = await pool.query<Record<string, unknown>>({ text: this.statement, values: [...values] });
-    return rows;
+    try {
+      const { rows } = await pool.query<Record<string, unknown>>({ text: this.statement, values: [...values] });
+      return rows;
+    } catch (error) {
+      // Class 22 is about the values: a name where a number is compared with.
+      const { code } = error as { code?: unknown };
+      if (typeof code === 'string' && /^22...$/.test(code))
+        throw new QuestionRefused(`PostgreSQL cannot use the values of this client (${code})`);
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

@@ -42,9 +42,14 @@ export class WatchedFile<Content> {
   async look(): Promise<void> {
     if (this.looking) return;
     this.looking = true;
+    const { seen } = this;
+    this.seen = ''; // a file that cannot be read is tried again, also when it comes back as it was
     try {
       const mark = await this.mark();
-      if (mark === this.seen) return;
+      if (mark === seen) {
+        this.seen = seen;
+        return;
+      }
       await this.read(mark);
       this.log.information('file.reloaded', 'a changed file was read', { path: this.path });
     } catch (error) {
@@ -67,8 +72,8 @@ export class WatchedFile<Content> {
   }
 
   private async read(mark: string): Promise<void> {
-    this.seen = mark;
     const bytes = await readFile(this.path);
+    this.seen = mark;
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
