@@ -199,6 +199,7 @@ export class ListenerTls implements TlsProvider {
       if (seen.has(at.fingerprint256)) break;
       seen.add(at.fingerprint256);
       const status = revocations.statusOf(at.raw, nowMs);
+      if (status === 'unreadable') return 'its certificate, or one of its chain, cannot be read';
       if (status === 'revoked')
         return at === certificate ? 'its certificate is revoked' : 'an issuer of its certificate is revoked';
       if (status === 'expiredList' && this.options.settings.crlExpired === 'refuse')
