@@ -245,6 +245,8 @@ describe('sessions', () => {
       withScene({ ...mutual, sessionTickets: false }, async (scene) =>
         assert.equal(await resumes(scene, version), false),
       ));
+    it(`of ${version} are not resumed where OCSP is asked: they bring no issuers`, () =>
+      withScene({ ...mutual, ocsp: 'soft' }, async (scene) => assert.equal(await resumes(scene, version), false)));
   }
 });
 

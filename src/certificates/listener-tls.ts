@@ -242,6 +242,8 @@ function load({ settings, where }: ListenerTlsOptions): Loaded {
   const revocations = new Revocations(settings.crl, trust.authorities, where);
   const warnings = [...(own?.warnings ?? []), ...revocations.warnings];
   const files = [...(own?.files ?? []), ...trust.files, ...settings.crl, ...(psk.file === undefined ? [] : [psk.file])];
+  // A resumed session brings the client's certificate without its issuers, of which OCSP needs the first.
+  const tickets = settings.sessionTickets && !withPsk && settings.ocsp === 'off';
   const shared: SecureContextOptions = {
     minVersion: settings.versionMin as SecureVersion,
     maxVersion: settings.versionMax as SecureVersion,
@@ -249,9 +251,8 @@ function load({ settings, where }: ListenerTlsOptions): Loaded {
     honorCipherOrder: true,
     // The groups of DHE are chosen by the size of the certificate's key.
     dhparam: 'auto',
-    // Nobody needs it, and each costs us more than the client.
-    secureOptions:
-      constants.SSL_OP_NO_RENEGOTIATION | (settings.sessionTickets && !withPsk ? 0 : constants.SSL_OP_NO_TICKET),
+    // Renegotiation: nobody needs it, and each costs us more than the client.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | (tickets ? 0 : constants.SSL_OP_NO_TICKET),
     // Without authorities of its own Node would trust those it was built with.
     ca: [...trust.pem],
   };

@@ -131,7 +131,7 @@ export const tlsSettings = group({
       }),
     }),
     sessionTickets: boolean({
-      sentence: 'Whether clients may resume a session without a full handshake; never where `psk` is used.',
+      sentence: 'Whether clients may resume a session without a full handshake; never where `psk` or `ocsp` is used.',
       apply: 'restart',
       default: true,
     }),
