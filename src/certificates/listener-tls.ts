@@ -110,11 +110,12 @@ export class ListenerTls implements TlsProvider {
 
   /** Reads all files again. A fault changes nothing and is thrown. */
   reload(): void {
+    const mark = this.watch?.mark();
     this.loaded = load(this.options);
     this.ocsp?.forget();
     this.terms = this.makeTerms();
     for (const listener of this.listeners) listener();
-    this.watch?.retarget(this.loaded.files);
+    if (mark !== undefined) this.watch?.read(mark, this.loaded.files);
   }
 
   /** Reloads by itself when a file changes; `reloaded` is called afterwards. Faults are logged and change nothing. */
