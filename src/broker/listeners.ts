@@ -11,7 +11,7 @@ import {
   withAuthority,
 } from '../certificates/index.js';
 import { type Config, isSecure, isWebSocket, type ListenerConfig } from '../config/index.js';
-import type { Connection, ListenerOptions } from '../connection/index.js';
+import { type Connection, ConnectionState, type ListenerOptions } from '../connection/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
 import { type ProtocolVersion, ReasonCode } from '../protocol/index.js';
 import {
@@ -173,7 +173,7 @@ export class Listeners {
   private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
     const refusalOf = this.refusals(config, tls);
     for (const connection of this.host.connections) {
-      if (connection.listener.name !== config.name) continue;
+      if (connection.listener.name !== config.name || connection.state === ConnectionState.Closed) continue;
       const { certificate } = connection.client ?? connection.facts;
       const reason = certificate === undefined ? undefined : refusalOf(certificate.der, certificate.trusted);
       if (reason === undefined) continue;

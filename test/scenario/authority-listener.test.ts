@@ -13,6 +13,7 @@ import { CertificateAuthority, privateKeyPem } from '../../src/certificates/inde
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { PacketType } from '../../src/protocol/index.js';
 import { Authority, Folder } from '../support/pki.js';
+import { recordingLogger } from '../support/tls-scene.js';
 import { WireClient } from '../support/wire-client.js';
 
 interface Shown {
@@ -25,6 +26,7 @@ type Tls = NonNullable<NonNullable<ConfigInput['listeners']>[number]['tls']>;
 describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
   const folder = new Folder();
   const certificates = join(folder.path, 'certificates');
+  const { log, lines } = recordingLogger();
   let authority: CertificateAuthority;
   let issued: Shown;
   let revoked: Shown;
@@ -55,7 +57,9 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
     body: (broker: Broker, port: number) => Promise<void>,
     protocol: 'mqtts' | 'wss' = 'mqtts',
   ): Promise<void> {
+    lines.length = 0;
     const broker = createBroker({
+      logger: log,
       config: {
         listeners: [{ name: 'secure', protocol, port: 0, allowAnonymous: true, tls }],
         certificateAuthority: { folder: certificates },
@@ -180,8 +184,11 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
       await leaves.connect({ clientId: 'leaves' });
       await stays.connect({ clientId: 'stays' });
       await authority.revoke('gone');
+      // Each part of the folder that changed is a reason to look: who is on the way out is told of once.
+      broker.reloadCertificates();
       broker.reloadCertificates();
       await leaves.refused(0x87);
+      assert.equal(lines.filter(({ event }) => event === 'connection.revoked').length, 1);
       await stays.quiet();
       assert.equal(await admitted(port, gone), false);
     });
