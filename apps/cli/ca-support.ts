@@ -154,8 +154,8 @@ export class Place {
   write(files: readonly NewFile[]): string[] {
     return files.map(({ name, contents, mode }) => {
       const path = this.isFolder ? join(this.path, name) : this.path;
-      if (this.isFolder) rmSync(path, { force: true });
-      writeFileSync(path, contents, { mode, flag: this.isFolder ? 'wx' : 'w' });
+      rmSync(path, { force: true }); // what holds the place is its owner's alone, and would stay so
+      writeFileSync(path, contents, { mode, flag: 'wx' });
       return path;
     });
   }

@@ -91,6 +91,7 @@ describe('dunlin ca', () => {
     const exported = new X509Certificate(await done('export'));
     assert.equal(exported.fingerprint256.replaceAll(':', '').toLowerCase(), authority.sha256);
     await done('export', '--out', folder.at('ca.pem'));
+    assert.equal(statSync(folder.at('ca.pem')).mode & 0o777, 0o644 & ~process.umask(), 'there is nothing secret in it');
     await refused(1, /ca\.pem exists already; nothing is overwritten/, 'export', '--out', folder.at('ca.pem'));
     await done('init', '--name', 'Other', '--replace');
     assert.ok(readdirSync(join(folder.at('ca'), 'replaced')).length > 0);

@@ -11,10 +11,11 @@ import {
   withAuthority,
 } from '../certificates/index.js';
 import { type Config, isSecure, isWebSocket, type ListenerConfig } from '../config/index.js';
-import type { Connection, ListenerOptions } from '../connection/index.js';
+import { type Connection, ConnectionState, type ListenerOptions } from '../connection/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
 import { type ProtocolVersion, ReasonCode } from '../protocol/index.js';
 import {
+  type AcceptStream,
   acceptProxied,
   type ByteStream,
   type HttpDocument,
@@ -143,15 +144,15 @@ export class Listeners {
       fault = error;
     }
     for (const { config, tls } of this.bound) {
+      if (tls === undefined) continue;
       try {
-        tls?.reload();
+        tls.reload();
+        for (const warning of tls.warnings) this.host.log.warning('listener.tls', warning, { listener: config.name });
       } catch (error) {
         fault ??= error;
-        continue;
       }
-      for (const warning of tls?.warnings ?? [])
-        this.host.log.warning('listener.tls', warning, { listener: config.name });
-      if (tls !== undefined) this.dropRevoked(config, tls);
+      // Also when a file was no good: the list of the authority may have changed.
+      this.dropRevoked(config, tls);
     }
     if (fault !== undefined) throw fault;
   }
@@ -168,18 +169,39 @@ export class Listeners {
     return { type: 'application/x-pem-file', body: Buffer.from(authority.authority().map(String).join('')) };
   }
 
-  /** A list that was read just now ends the connections of those who would not be let in by it. */
+  /** A list that was read just now ends the connections of those who would not be let in by it, whether they said CONNECT or not. */
   private dropRevoked(config: ListenerConfig, tls: ListenerTls): void {
-    const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
+    const refusalOf = this.refusals(config, tls);
     for (const connection of this.host.connections) {
-      const { client } = connection;
-      if (client?.certificate === undefined || client.listener !== config.name) continue;
-      const { der, trusted } = client.certificate;
-      const reason = tls.revokedNow(der) ? 'its certificate is revoked' : judge?.(der, trusted);
+      if (connection.listener.name !== config.name || connection.state === ConnectionState.Closed) continue;
+      const { certificate } = connection.client ?? connection.facts;
+      const reason = certificate === undefined ? undefined : refusalOf(certificate.der, certificate.trusted);
       if (reason === undefined) continue;
       this.host.log.warning('connection.revoked', `This client may not stay: ${reason}.`, connection.description);
       connection.disconnect(ReasonCode.NotAuthorized, reason);
     }
+  }
+
+  /** Why the lists as they are now refuse a certificate that was let in before; undefined when they do not. */
+  private refusals(config: ListenerConfig, tls: ListenerTls): (der: Buffer, trusted: boolean) => string | undefined {
+    const judge = config.tls.authority ? this.authority?.judge(acceptanceOf(config)) : undefined;
+    return (der, trusted) => (tls.revokedNow(der) ? 'its certificate is revoked' : judge?.(der, trusted));
+  }
+
+  /** Hands clients up, but those whose certificate was revoked while OCSP was asked or their HTTP request was awaited. */
+  private handingUp(config: ListenerConfig, tls: ListenerTls, handUp: AcceptStream): AcceptStream {
+    return (stream) => {
+      const certificate = stream.security?.certificate;
+      const reason = certificate && this.refusals(config, tls)(certificate.der, certificate.trusted);
+      if (reason === undefined) return handUp(stream);
+      const { address, port } = stream.peer;
+      this.host.log.warning('connection.revoked', `This client may not stay: ${reason}.`, {
+        peer: address === '' ? 'local' : `${address}:${port}`,
+        listener: config.name,
+      });
+      this.host.metrics.tlsHandshakesFailed++;
+      stream.destroy();
+    };
   }
 
   private listen(
@@ -193,7 +215,8 @@ export class Listeners {
       config.unixPath === undefined
         ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
         : { unixPath: config.unixPath };
-    const onStream = (stream: ByteStream): void => this.host.accept(stream, options, count);
+    const accept = (stream: ByteStream): void => this.host.accept(stream, options, count);
+    const onStream = tls === undefined ? accept : this.handingUp(config, tls, accept);
     const handshakeTimeoutMs = this.host.limits.connectTimeoutSeconds * 1000;
     const onHandshakeFailed = () => {
       this.host.metrics.tlsHandshakesFailed++;

@@ -26,10 +26,16 @@ export class FileWatch {
     this.timer = setInterval(() => this.look(), LOOK_AGAIN_MS).unref();
   }
 
-  /** Watches other files from now on; their contents now are the ones that count as known. */
-  retarget(files: readonly string[]): void {
-    this.digest = digestOf(files);
-    if (files.join('\n') === this.files.join('\n')) return;
+  /** What the files hold now, for `read`: to be taken before they are read, so that what changes meanwhile is noticed. */
+  mark(): string {
+    return digestOf(this.files);
+  }
+
+  /** Somebody has read the files since `mark`; from now on `files` are watched. */
+  read(mark: string, files: readonly string[]): void {
+    const same = files.join('\n') === this.files.join('\n');
+    this.digest = same ? mark : digestOf(files);
+    if (same) return;
     this.files = files;
     this.watchFolders();
   }

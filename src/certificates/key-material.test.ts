@@ -88,6 +88,19 @@ describe('PEM files', () => {
       assert.match(read({ certificate: files.certificate!, key, keyPassword: 'secret' }).keyPem, /BEGIN PRIVATE KEY/);
   });
 
+  it('may have a certificate without a subject', async () => {
+    const { certificate, key } = await (await Authority.create('Root')).issue('', {
+      subject: '',
+      names: ['localhost'],
+    });
+    const file = folder.write('nameless', certificate + key);
+    assert.deepEqual(read({ certificate: file }).warnings, []);
+    assert.throws(
+      () => read({ certificate: file, key: files.key! }),
+      /tls: .* is not the key of certificate "" in .*nameless$/,
+    );
+  });
+
   it('in the wrong order are put right, and what does not belong is named', () => {
     const reversed = read({ certificate: files.reversed!, key: files.key! });
     assert.equal(reversed.certificatePem, read({ certificate: files.chain!, key: files.key! }).certificatePem);

@@ -104,7 +104,9 @@ export function readCertificates(file: string, what: string): X509Certificate[] 
 
 function parseCertificate(der: Buffer, file: string, what: string): X509Certificate {
   try {
-    return new X509Certificate(der);
+    const certificate = new X509Certificate(der);
+    certificateFields(certificate.raw);
+    return certificate;
   } catch (error) {
     throw tlsFault(`${what}: ${file} holds a certificate that cannot be read`, error);
   }
@@ -178,7 +180,12 @@ function check(chain: readonly X509Certificate[], source: string, nowMs: number,
 }
 
 export function mention(certificate: X509Certificate): string {
-  return `certificate "${certificate.subject.split('\n').reverse().join(',')}"`;
+  return `certificate "${subjectLines(certificate).reverse().join(',')}"`;
+}
+
+/** Node tells undefined of a subject without parts, as certificates with nothing but alternative names have it. */
+export function subjectLines({ subject }: { readonly subject: string | undefined }): string[] {
+  return subject?.split('\n') ?? [];
 }
 
 const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);

@@ -53,6 +53,14 @@ async function withScene(
   }
 }
 
+/** Its first time ends in a letter that no time ends in: OpenSSL reads it, and does not trust it. */
+function withoutTime(der: Buffer): string {
+  const odd = Buffer.from(der);
+  const at = odd.indexOf('Z', odd.indexOf(Buffer.from([0x17, 13])));
+  odd[at] = 'X'.charCodeAt(0);
+  return `-----BEGIN CERTIFICATE-----\n${odd.toString('base64').replace(/.{64}(?=.)/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
+}
+
 const refusal = async (scene: TlsScene, options: ConnectionOptions = {}): Promise<string> => {
   const outcome = await scene.try(options);
   assert.ok('refusal' in outcome, 'let in');
@@ -103,6 +111,33 @@ describe('client certificates', () => {
         admitted(await scene.try(showing(bob)));
       },
       { refuseTrusted: (certificate) => (certificate.equals(bob.der) ? undefined : 'its certificate is not listed') },
+    ));
+
+  it('that are odd refuse the one who shows them, and nobody else', async () => {
+    const crl = [folder.write('odd.crl', await root.revoke([]))];
+    const nameless = await stranger.issue('', { subject: '' });
+    const timeless = { ...mallory, certificate: withoutTime(mallory.der) };
+    for (const settings of [mutual, { ...mutual, crl }])
+      await withScene(settings, async (scene) => {
+        assert.equal(await refusal(scene, showing(nameless)), 'no authority of clientCa has issued its certificate.');
+        assert.match(await refusal(scene, showing(timeless)), /^its certificate/);
+        admitted(await scene.try(showing(alice)));
+      });
+  });
+
+  it('refuse the client when they cannot be judged', () =>
+    withScene(
+      mutual,
+      async (scene) => {
+        assert.equal(await refusal(scene, showing(alice)), 'the certificate could not be checked.');
+        admitted(await scene.try(showing(bob)));
+      },
+      {
+        refuseTrusted: (certificate) => {
+          if (certificate.equals(bob.der)) return undefined;
+          throw new Error('the list is gone');
+        },
+      },
     ));
 
   it('authorities may stand in a folder', () =>
@@ -210,6 +245,8 @@ describe('sessions', () => {
       withScene({ ...mutual, sessionTickets: false }, async (scene) =>
         assert.equal(await resumes(scene, version), false),
       ));
+    it(`of ${version} are not resumed where OCSP is asked: they bring no issuers`, () =>
+      withScene({ ...mutual, ocsp: 'soft' }, async (scene) => assert.equal(await resumes(scene, version), false)));
   }
 });
 

@@ -110,11 +110,12 @@ export class ListenerTls implements TlsProvider {
 
   /** Reads all files again. A fault changes nothing and is thrown. */
   reload(): void {
+    const mark = this.watch?.mark();
     this.loaded = load(this.options);
     this.ocsp?.forget();
     this.terms = this.makeTerms();
     for (const listener of this.listeners) listener();
-    this.watch?.retarget(this.loaded.files);
+    if (mark !== undefined) this.watch?.read(mark, this.loaded.files);
   }
 
   /** Reloads by itself when a file changes; `reloaded` is called afterwards. Faults are logged and change nothing. */
@@ -199,6 +200,7 @@ export class ListenerTls implements TlsProvider {
       if (seen.has(at.fingerprint256)) break;
       seen.add(at.fingerprint256);
       const status = revocations.statusOf(at.raw, nowMs);
+      if (status === 'unreadable') return 'its certificate, or one of its chain, cannot be read';
       if (status === 'revoked')
         return at === certificate ? 'its certificate is revoked' : 'an issuer of its certificate is revoked';
       if (status === 'expiredList' && this.options.settings.crlExpired === 'refuse')
@@ -241,6 +243,8 @@ function load({ settings, where }: ListenerTlsOptions): Loaded {
   const revocations = new Revocations(settings.crl, trust.authorities, where);
   const warnings = [...(own?.warnings ?? []), ...revocations.warnings];
   const files = [...(own?.files ?? []), ...trust.files, ...settings.crl, ...(psk.file === undefined ? [] : [psk.file])];
+  // A resumed session brings the client's certificate without its issuers, of which OCSP needs the first.
+  const tickets = settings.sessionTickets && !withPsk && settings.ocsp === 'off';
   const shared: SecureContextOptions = {
     minVersion: settings.versionMin as SecureVersion,
     maxVersion: settings.versionMax as SecureVersion,
@@ -248,9 +252,8 @@ function load({ settings, where }: ListenerTlsOptions): Loaded {
     honorCipherOrder: true,
     // The groups of DHE are chosen by the size of the certificate's key.
     dhparam: 'auto',
-    // Nobody needs it, and each costs us more than the client.
-    secureOptions:
-      constants.SSL_OP_NO_RENEGOTIATION | (settings.sessionTickets && !withPsk ? 0 : constants.SSL_OP_NO_TICKET),
+    // Renegotiation: nobody needs it, and each costs us more than the client.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | (tickets ? 0 : constants.SSL_OP_NO_TICKET),
     // Without authorities of its own Node would trust those it was built with.
     ca: [...trust.pem],
   };

@@ -7,7 +7,7 @@
  * Shape    issuer's name (DER) → serial numbers in hexadecimal. An entry costs a string in a set.
  */
 import type { X509Certificate } from 'node:crypto';
-import { certificateFields } from './certificate-fields.js';
+import { type CertificateFields, certificateFields } from './certificate-fields.js';
 import {
   children,
   DerError,
@@ -35,7 +35,7 @@ interface RevocationList {
   readonly serialNumbers: ReadonlySet<string>;
 }
 
-export type RevocationStatus = 'good' | 'revoked' | 'expiredList';
+export type RevocationStatus = 'good' | 'revoked' | 'expiredList' | 'unreadable';
 
 export class Revocations {
   private readonly lists = new Map<string, RevocationList[]>();
@@ -61,7 +61,9 @@ export class Revocations {
   /** Looks up one certificate in the lists of its issuer. */
   statusOf(der: Buffer, nowMs: number): RevocationStatus {
     if (this.lists.size === 0) return 'good';
-    const { issuer, serialNumber } = certificateFields(der);
+    const fields = fieldsOf(der);
+    if (fields === undefined) return 'unreadable';
+    const { issuer, serialNumber } = fields;
     const lists = this.lists.get(derWhole(der, issuer).toString('latin1'));
     if (lists === undefined) return 'good';
     const serial = hexInteger(derValue(der, serialNumber));
@@ -86,6 +88,16 @@ export class Revocations {
     const known = this.lists.get(list.issuer);
     if (known === undefined) this.lists.set(list.issuer, [list]);
     else known.push(list);
+  }
+}
+
+/** Undefined for what OpenSSL reads and calls untrusted, such as a certificate with a time that is none: anybody can show one. */
+function fieldsOf(der: Buffer): CertificateFields | undefined {
+  try {
+    return certificateFields(der);
+  } catch (error) {
+    if (error instanceof DerError) return undefined;
+    throw error;
   }
 }
 

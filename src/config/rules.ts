@@ -80,6 +80,13 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
   checkMaterial(tls, key, findings, false);
   for (const [index, server] of tls.servers.entries())
     checkMaterial(server, `${key}.servers[${index}]`, findings, true);
+  checkServerNames(tls.servers, `${key}.servers`, findings);
+  if (!usesPsk)
+    for (const [name, given] of Object.entries({
+      hint: tls.psk.hint !== '',
+      identityAsUsername: tls.psk.identityAsUsername,
+    }))
+      if (given) findings.reportAt(`${key}.psk.${name}`, 'has no effect without identities and file');
   if (tls.servers.length > 0 && !withMaterial)
     findings.reportAt(
       `${key}.servers`,
@@ -95,7 +102,8 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
     );
   if (tls.clientCertificate === 'off')
     for (const [name, given] of Object.entries({
-      clientCa: tls.clientCa.length > 0 || tls.trustSystemStore,
+      clientCa: tls.clientCa.length > 0,
+      trustSystemStore: tls.trustSystemStore,
       onlyListed: tls.onlyListed,
       trustListed: tls.trustListed,
       crl: tls.crl.length > 0,
@@ -107,6 +115,16 @@ function checkTls({ protocol, tls }: ListenerConfig, key: string, findings: Find
   const { cipherSuites } = tls;
   if (usesPsk && cipherSuites !== '' && !/^TLS_(AES_128_GCM|CHACHA20_POLY1305)_SHA256\b/.test(cipherSuites))
     findings.reportAt(`${key}.cipherSuites`, 'needs a suite with SHA256 first: pre-shared keys work with those only');
+}
+
+function checkServerNames(servers: TlsConfig['servers'], key: string, findings: Findings): void {
+  const seen = new Set<string>();
+  for (const [index, { names }] of servers.entries())
+    for (const [at, name] of names.entries()) {
+      const lower = name.toLowerCase();
+      if (seen.has(lower)) findings.reportAt(`${key}[${index}].names[${at}]`, `${name} has a certificate already`);
+      seen.add(lower);
+    }
 }
 
 function checkMaterial(

@@ -45,12 +45,12 @@ const keyMaterial = {
   }),
 } as const;
 
-const cipherNames = (sentence: string, allowed: string) =>
+const cipherNames = (sentence: string, allowed: string, fits: RegExp) =>
   text({
     sentence,
     apply: 'restart',
     allowed,
-    check: (value) => /^[A-Za-z0-9_:+!@=.,\- ]{0,4096}$/.test(value),
+    check: (value) => value.length <= 4096 && fits.test(value),
     default: '',
     defaultText: 'those with forward secrecy first',
   });
@@ -101,11 +101,14 @@ export const tlsSettings = group({
     }),
     ciphers: cipherNames(
       'Ciphers of TLS 1.2, the preferred first.',
-      'list as OpenSSL writes it, such as `ECDHE+AESGCM:!aNULL`',
+      'list as OpenSSL writes it, such as `ECDHE+AESGCM:!aNULL`; suites of TLS 1.3 stand in `cipherSuites`',
+      // Node takes both from one list, and switches off the version of which it finds none.
+      /^(?!(.*:)?TLS_)[A-Za-z0-9_:+!@=.,\- ]*$/,
     ),
     cipherSuites: cipherNames(
       'Cipher suites of TLS 1.3, the preferred first; with pre-shared keys one with SHA-256 has to be first.',
       'names such as `TLS_AES_128_GCM_SHA256`, joined by `:`',
+      /^(TLS_[A-Z0-9_]+(:TLS_[A-Z0-9_]+)*)?$/,
     ),
     servers: list({
       sentence: 'Certificates for some of the names under which clients ask for this listener (SNI).',
@@ -131,7 +134,7 @@ export const tlsSettings = group({
       }),
     }),
     sessionTickets: boolean({
-      sentence: 'Whether clients may resume a session without a full handshake; never where `psk` is used.',
+      sentence: 'Whether clients may resume a session without a full handshake; never where `psk` or `ocsp` is used.',
       apply: 'restart',
       default: true,
     }),
@@ -140,9 +143,13 @@ export const tlsSettings = group({
         'Whether clients are asked for a certificate: not at all, asked (one that is shown has to be trusted), or let in only with one.',
       apply: 'restart',
       choices: ['off', 'request', 'require'],
-      defaultText: '`require` when `clientCa` or `trustSystemStore` is given, else `off`',
-      computed: ({ clientCa, trustSystemStore }) =>
-        (Array.isArray(clientCa) && clientCa.length > 0) || trustSystemStore === true ? 'require' : 'off',
+      defaultText:
+        '`require` when `clientCa`, `trustSystemStore` or `onlyListed` is given, `request` with `trustListed`, else `off`',
+      computed: ({ clientCa, trustSystemStore, onlyListed, trustListed }) => {
+        const trusting = (Array.isArray(clientCa) && clientCa.length > 0) || trustSystemStore === true;
+        if (trusting || onlyListed === true) return 'require';
+        return trustListed === true ? 'request' : 'off';
+      },
     }),
     clientCa: paths('Authorities whose client certificates are trusted.', 'PEM file or folder of such files'),
     trustSystemStore: boolean({

@@ -236,16 +236,21 @@ export class SecureEndpoint {
       certificate === undefined
         ? undefined
         : { certificate, chainError: socket.authorized ? undefined : String(socket.authorizationError) };
-    const verdict = judge(shown);
+    const failed = (error: unknown) => {
+      this.options.log.error('listener.tls', `A certificate of a client could not be checked: ${String(error)}`, {
+        listener: this.options.name,
+      });
+      this.refuse(socket, 'the certificate could not be checked', certificate);
+    };
+    let verdict: ReturnType<typeof judge>;
+    try {
+      verdict = judge(shown);
+    } catch (error) {
+      return failed(error);
+    }
     if (!(verdict instanceof Promise)) return admit(verdict, certificate);
     socket.on('error', () => {});
-    verdict.then(
-      (decided) => admit(decided, certificate),
-      (error: unknown) => {
-        this.options.log.error('connection.tls-failed', String(error), { listener: this.options.name });
-        this.refuse(socket, 'the certificate could not be checked', certificate);
-      },
-    );
+    verdict.then((decided) => admit(decided, certificate), failed);
   }
 
   private refuse(socket: TLSSocket, reason: string, certificate?: X509Certificate): void {
@@ -271,7 +276,8 @@ export class SecureEndpoint {
       ...(pskIdentity === undefined ? {} : { pskIdentity }),
       ...(certificate === undefined
         ? {}
-        : { subject: certificate.subject.slice(0, 300), serialNumber: certificate.serialNumber }),
+        : // Node tells undefined of a subject without parts.
+          { subject: certificate.subject?.slice(0, 300) ?? '', serialNumber: certificate.serialNumber }),
     });
   }
 }

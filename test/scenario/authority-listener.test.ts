@@ -13,6 +13,7 @@ import { CertificateAuthority, privateKeyPem } from '../../src/certificates/inde
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { PacketType } from '../../src/protocol/index.js';
 import { Authority, Folder } from '../support/pki.js';
+import { recordingLogger } from '../support/tls-scene.js';
 import { WireClient } from '../support/wire-client.js';
 
 interface Shown {
@@ -25,6 +26,7 @@ type Tls = NonNullable<NonNullable<ConfigInput['listeners']>[number]['tls']>;
 describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
   const folder = new Folder();
   const certificates = join(folder.path, 'certificates');
+  const { log, lines } = recordingLogger();
   let authority: CertificateAuthority;
   let issued: Shown;
   let revoked: Shown;
@@ -50,10 +52,16 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
     return { cert: chain.map(String).join(''), key: privateKeyPem(key!) };
   }
 
-  async function withBroker(tls: Tls, body: (broker: Broker, port: number) => Promise<void>): Promise<void> {
+  async function withBroker(
+    tls: Tls,
+    body: (broker: Broker, port: number) => Promise<void>,
+    protocol: 'mqtts' | 'wss' = 'mqtts',
+  ): Promise<void> {
+    lines.length = 0;
     const broker = createBroker({
+      logger: log,
       config: {
-        listeners: [{ name: 'secure', protocol: 'mqtts', port: 0, allowAnonymous: true, tls }],
+        listeners: [{ name: 'secure', protocol, port: 0, allowAnonymous: true, tls }],
         certificateAuthority: { folder: certificates },
         sys: { intervalSeconds: 0 },
         protection: { overload: { eventLoopDelayMsMax: 0 } },
@@ -67,15 +75,16 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
     }
   }
 
-  async function dial(port: number, shown?: Shown): Promise<WireClient> {
-    const options: ConnectionOptions = {
-      port,
-      host: '127.0.0.1',
-      servername: 'localhost',
-      ca: readFileSync(join(certificates, 'ca.pem')),
-      ...shown,
-    };
-    const socket = connect(options);
+  const optionsOf = (port: number, shown?: Shown): ConnectionOptions => ({
+    port,
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ca: readFileSync(join(certificates, 'ca.pem')),
+    ...shown,
+  });
+
+  async function dial(port: number, shown?: Shown, more: ConnectionOptions = {}): Promise<WireClient> {
+    const socket = connect({ ...optionsOf(port, shown), ...more });
     socket.on('error', () => {});
     await once(socket, 'secureConnect');
     return new WireClient(socket, 5);
@@ -175,10 +184,78 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
       await leaves.connect({ clientId: 'leaves' });
       await stays.connect({ clientId: 'stays' });
       await authority.revoke('gone');
+      // Each part of the folder that changed is a reason to look: who is on the way out is told of once.
+      broker.reloadCertificates();
       broker.reloadCertificates();
       await leaves.refused(0x87);
+      assert.equal(lines.filter(({ event }) => event === 'connection.revoked').length, 1);
       await stays.quiet();
       assert.equal(await admitted(port, gone), false);
+    });
+  });
+
+  it('ends it before CONNECT as well', async () => {
+    const gone = await issue('before CONNECT');
+    await withBroker({ clientCertificate: 'require' }, async (broker, port) => {
+      // In TLS 1.2 the broker has seen the end of the handshake before the client has.
+      const client = await dial(port, gone, { maxVersion: 'TLSv1.2' });
+      await authority.revoke('before CONNECT');
+      broker.reloadCertificates();
+      client.sendConnect({ clientId: 'early' });
+      await client.closed();
+    });
+  });
+
+  it('does not take the upgrade to WebSocket of a client that was revoked after its handshake', async () => {
+    const gone = await issue('before upgrade');
+    const open = async (broker: Broker, port: number, revoke: boolean): Promise<Buffer> => {
+      const socket = connect({ ...optionsOf(port, gone), maxVersion: 'TLSv1.2' });
+      socket.on('error', () => {});
+      await once(socket, 'secureConnect');
+      if (revoke) {
+        await authority.revoke('before upgrade');
+        broker.reloadCertificates();
+      }
+      const connectFrame = Buffer.from('829000000000100e00044d5154540402003c00026162', 'hex');
+      socket.write(
+        'GET /mqtt HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+          'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n',
+      );
+      socket.write(connectFrame);
+      let received = Buffer.alloc(0);
+      for await (const chunk of socket) {
+        received = Buffer.concat([received, chunk as Buffer]);
+        if (received.includes(connack)) break;
+      }
+      socket.destroy();
+      return received;
+    };
+    const connack = Buffer.from('820420020000', 'hex');
+    await withBroker(
+      { clientCertificate: 'require' },
+      async (broker, port) => {
+        assert.ok((await open(broker, port, false)).includes(connack));
+        assert.ok(!(await open(broker, port, true)).includes(connack));
+      },
+      'wss',
+    );
+  });
+
+  it('ends it though another file is damaged at that moment', async () => {
+    const gone = await issue('damaged');
+    await withBroker({ clientCertificate: 'require' }, async (broker, port) => {
+      const client = await dial(port, gone);
+      await client.connect({ clientId: 'leaves' });
+      await authority.revoke('damaged');
+      const file = join(certificates, 'server.pem');
+      const sound = readFileSync(file);
+      folder.write('certificates/server.pem', 'nonsense');
+      try {
+        assert.throws(() => broker.reloadCertificates(), /server\.pem/);
+        await client.refused(0x87);
+      } finally {
+        folder.write('certificates/server.pem', sound);
+      }
     });
   });
 });

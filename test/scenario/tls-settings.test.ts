@@ -10,6 +10,9 @@ const problemsOf = (listener: string) =>
 
 describe('settings of TLS', () => {
   const good = [
+    'protocol: mqtts, tls: { onlyListed: true }',
+    'protocol: mqtts, tls: { trustListed: true }',
+    'protocol: mqtts, tls: { certificate: a, ciphers: "ECDHE+AESGCM:!aNULL", cipherSuites: TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384 }',
     'protocol: mqtts, tls: { certificate: a.pem, key: a.key }',
     'protocol: wss, tls: { keystore: a.jks, keystorePassword: x }',
     'protocol: mqtts, tls: { psk: { file: keys } }',
@@ -52,6 +55,26 @@ describe('settings of TLS', () => {
     [
       'protocol: mqtts, tls: { certificate: a, clientCertificate: off, clientCa: [b] }',
       'listeners[0].tls.clientCa: has no effect while clientCertificate is off',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, clientCertificate: off, trustSystemStore: true }',
+      'listeners[0].tls.trustSystemStore: has no effect while clientCertificate is off',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, cipherSuites: AES_128_GCM_SHA256 }',
+      'listeners[0].tls.cipherSuites: found "AES_128_GCM_SHA256", allowed is names such as `TLS_AES_128_GCM_SHA256`, joined by `:`',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, ciphers: "ECDHE+AESGCM:TLS_AES_128_GCM_SHA256" }',
+      'listeners[0].tls.ciphers: found "ECDHE+AESGCM:TLS_AES_128_GCM_SHA256", allowed is list as OpenSSL writes it, such as `ECDHE+AESGCM:!aNULL`; suites of TLS 1.3 stand in `cipherSuites`',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, psk: { identityAsUsername: true } }',
+      'listeners[0].tls.psk.identityAsUsername: has no effect without identities and file',
+    ],
+    [
+      'protocol: mqtts, tls: { certificate: a, servers: [{ names: [b, C], certificate: b }, { names: [c], certificate: d }] }',
+      'listeners[0].tls.servers[1].names[0]: c has a certificate already',
     ],
     [
       'protocol: mqtts, tls: { certificate: a, crl: [b] }',

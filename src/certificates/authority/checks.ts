@@ -3,7 +3,7 @@ import { createHash, createPublicKey, type KeyObject, type X509Certificate } fro
 import { hostname } from 'node:os';
 import { certificateFields, extensionOf } from '../certificate-fields.js';
 import { DerTag, derValue, expectDer } from '../der.js';
-import { isSelfSigned } from '../key-material.js';
+import { isSelfSigned, subjectLines } from '../key-material.js';
 import { authorityFault } from './authority-fault.js';
 import { chainFrom } from './certificate-text.js';
 import { publicKeyFault } from './keys.js';
@@ -52,7 +52,7 @@ export function authorityFaultOf(
 ): string | undefined {
   const chain = chainFrom(given);
   const [certificate] = chain;
-  const name = `the certificate of ${certificate!.subject.split('\n').join(', ')}`;
+  const name = `the certificate of ${subjectLines(certificate!).join(', ')}`;
   if (!certificate!.ca) return `${name} is not that of an authority (its basicConstraints do not say CA)`;
   const usage = extensionOf(certificate!.raw, certificateFields(certificate!.raw), KEY_USAGE);
   if (usage !== undefined) {
@@ -64,7 +64,7 @@ export function authorityFaultOf(
   if (notAfterMs < nowMs) return `${name} has expired on ${new Date(notAfterMs).toISOString().slice(0, 10)}`;
   const last = chain[chain.length - 1]!;
   if (!isSelfSigned(last))
-    return `the issuer of ${last.subject.split('\n').join(', ')} is missing: put its certificates up to the root into the same file`;
+    return `the issuer of ${subjectLines(last).join(', ')} is missing: put its certificates up to the root into the same file`;
   const weak = publicKeyFault(certificate!.publicKey);
   if (weak !== undefined) return `${name} is refused: ${weak}`;
   if (key !== undefined && !certificate!.checkPrivateKey(key)) return 'the private key is not that of the certificate';

@@ -59,6 +59,9 @@ export class MatchSource extends BuiltInSource {
 export type CertificateStanding = 'authorized' | 'revoked' | 'unlisted';
 export type FindStanding = (certificate: ClientCertificate) => CertificateStanding;
 
+/** What other programs cut a name at, or what stands for bytes that are no text, so that two names would be one. */
+const notOfNames = /[\u0000-\u001f\u007f-\u009f\ufffd]/;
+
 /** Lets clients in by the certificate they showed. */
 export class CertificateSource extends BuiltInSource {
   readonly type = 'certificate';
@@ -87,6 +90,8 @@ export class CertificateSource extends BuiltInSource {
       return this.refuse(request, 'the certificate is not trusted');
     const username = listed?.username ?? this.nameOf(certificate);
     if (username === undefined || username === '') return this.refuse(request, 'the certificate names no user');
+    if (notOfNames.test(username))
+      return this.refuse(request, 'the name in the certificate holds control characters or is no UTF-8');
     const attributes = { certificate: certificate.thumbprint };
     const user = this.users.get(username);
     if (user === undefined) {

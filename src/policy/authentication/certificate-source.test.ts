@@ -64,6 +64,8 @@ describe('a client certificate', () => {
     assert.equal(outcome(source({ username: 'thumbprint' }), {}), `as ${thumbprint}`);
     assert.equal(outcome(source(), undefined), 'next');
     assert.equal(outcome(source(), { commonName: undefined }), 'deny');
+    for (const commonName of ['pump\0.evil', 'pump\n', 'pump\ufffd', ''])
+      assert.equal(outcome(source(), { commonName }), 'deny', JSON.stringify(commonName));
   });
 
   it('may have to be that of a user, who may be disabled', () => {
