@@ -120,17 +120,19 @@ for (const { type, server, url, fill } of databases)
       });
     });
 
-    it('is not away because of a name that it cannot take', { skip: type !== 'postgresql' }, async () => {
-      const numbered = {
-        ...source,
-        query: 'SELECT password_hash FROM mqtt_user WHERE length(username) = ${username}::int',
-      };
-      await withBroker({ authentication: [numbered] }, async (scene) => {
-        assert.equal(await loginCode(scene, 'abc', 'three'), serverUnavailable);
-        assert.equal(await loginCode(scene, '6', 'three'), ok);
-        assert.equal(sourceOf(scene.broker, name).failures, 0);
+    // MariaDB takes any text for a number.
+    if (type === 'postgresql')
+      it('is not away because of a name that it cannot take', async () => {
+        const numbered = {
+          ...source,
+          query: 'SELECT password_hash FROM mqtt_user WHERE length(username) = ${username}::int',
+        };
+        await withBroker({ authentication: [numbered] }, async (scene) => {
+          assert.equal(await loginCode(scene, 'abc', 'three'), serverUnavailable);
+          assert.equal(await loginCode(scene, '6', 'three'), ok);
+          assert.equal(sourceOf(scene.broker, name).failures, 0);
+        });
       });
-    });
 
     it('has rules by user', async () => {
       const config: ConfigInput = {
