@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import type { Scene } from '../support/scene.js';
 import {
   badLogin,
   login,
@@ -79,6 +80,14 @@ const folder = mkdtempSync(join(tmpdir(), 'dunlin-ldap-'));
 const caFile = join(folder, 'ca.pem');
 writeFileSync(caFile, tls.certificate);
 
+/** The name that a client has once it is in. */
+async function nameOf(scene: Scene, username: string, password: string): Promise<string | undefined> {
+  const { client } = await login(scene, username, password, { clientId: 'named' });
+  const found = scene.broker.clients().find(({ clientId }) => clientId === 'named')?.username;
+  client.stream.destroy();
+  return found;
+}
+
 describe('LDAP', { skip: server === undefined }, () => {
   const plain = `ldap://127.0.0.1:${server?.port}`;
   const searching = {
@@ -135,6 +144,8 @@ describe('LDAP', { skip: server === undefined }, () => {
         ['ADA', 'one', ok],
         ['ada ', 'one', ok],
       ]);
+      for (const username of ['ADA', 'ada '])
+        assert.equal(await nameOf(scene, username, 'one'), 'ada', 'as the directory has it');
       const ada = await login(scene, 'ada', 'one');
       assert.equal(await ada.client.deliver('plant/1', 'm', { qos: 1 }), 0x10);
       const weird = await login(scene, 'we, ird', 'two');

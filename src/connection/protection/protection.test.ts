@@ -151,6 +151,18 @@ describe('RecentCounts', () => {
     assert.equal(counts.add('name 5', 0), 2);
     assert.equal(counts.add('name 900', 0), 1);
   });
+
+  it('tells long names apart without keeping them', () => {
+    const counts = new RecentCounts(60, 10);
+    const long = (end: string) => `user ${'x'.repeat(60_000)}${end}`;
+    for (let index = 1; index <= 3; index++) assert.equal(counts.add(long('a'), 0), index);
+    assert.equal(counts.count(long('a'), 0), 3);
+    assert.equal(counts.count(long('b'), 0), 0);
+    const { current } = counts as unknown as { current: Map<string, number> };
+    assert.ok([...current.keys()].every((name) => name.length < 200));
+    counts.forget(long('a'));
+    assert.equal(counts.count(long('a'), 0), 0);
+  });
 });
 
 describe('Rates', () => {

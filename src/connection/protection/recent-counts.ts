@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 
-/** Longer names are kept as their digest. */
-const NAME_LENGTH_MAX = 64;
+/** Of longer names a digest is kept: a user name can have 65,535 bytes, and whoever guesses can send one after the other. */
+const KEPT_LENGTH_MAX = 128;
 
 export class RecentCounts {
   private current = new Map<string, number>();
@@ -18,24 +18,24 @@ export class RecentCounts {
   ) {}
 
   /** Counts once more; returns how often it was. When there are too many names a new one counts as its first time, always. */
-  add(longName: string, nowMs: number): number {
-    const name = shortened(longName);
+  add(name: string, nowMs: number): number {
     this.turn(nowMs);
-    const count = this.current.get(name) ?? 0;
-    if (count > 0 || this.current.size < this.namesMax) this.current.set(name, count + 1);
-    return count + 1 + (this.former.get(name) ?? 0);
+    const key = keyOf(name);
+    const count = this.current.get(key) ?? 0;
+    if (count > 0 || this.current.size < this.namesMax) this.current.set(key, count + 1);
+    return count + 1 + (this.former.get(key) ?? 0);
   }
 
-  count(longName: string, nowMs: number): number {
-    const name = shortened(longName);
+  count(name: string, nowMs: number): number {
     this.turn(nowMs);
-    return (this.current.get(name) ?? 0) + (this.former.get(name) ?? 0);
+    const key = keyOf(name);
+    return (this.current.get(key) ?? 0) + (this.former.get(key) ?? 0);
   }
 
-  forget(longName: string): void {
-    const name = shortened(longName);
-    this.current.delete(name);
-    this.former.delete(name);
+  forget(name: string): void {
+    const key = keyOf(name);
+    this.current.delete(key);
+    this.former.delete(key);
   }
 
   private turn(nowMs: number): void {
@@ -48,6 +48,6 @@ export class RecentCounts {
   }
 }
 
-function shortened(name: string): string {
-  return name.length > NAME_LENGTH_MAX ? createHash('sha256').update(name).digest('base64') : name;
+function keyOf(name: string): string {
+  return name.length <= KEPT_LENGTH_MAX ? name : createHash('sha256').update(name).digest('base64');
 }

@@ -21,6 +21,8 @@ const GROUPS_MAX = 1000;
 export class LdapSource extends ExternalSource<ConnectRequest> {
   private readonly userDn: Template | undefined;
   private readonly searchFilter: Template;
+  /** What the user name is compared with. */
+  private readonly nameAttribute: string | undefined;
   /** Connections that wait for their next request. */
   private readonly idle: LdapClient[] = [];
   private closed = false;
@@ -32,6 +34,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     super(options, 'ldap', log);
     this.userDn = options.userDn === undefined ? undefined : new Template(options.userDn, 'login');
     this.searchFilter = new Template(options.searchFilter, 'login');
+    this.nameAttribute = /\(([A-Za-z][\w-]*)=\$\{username\}\)/.exec(options.searchFilter)?.[1];
   }
 
   async open(): Promise<void> {
@@ -72,7 +75,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
 
   private async login(client: LdapClient, request: ConnectRequest): Promise<Decision> {
     const { InvalidCredentialsError } = await import('ldapts');
-    const found =
+    const found: { dn: string; name?: string | undefined } | undefined =
       this.userDn === undefined
         ? await this.search(client, request)
         : { dn: this.userDn.fill({ client: request }, escapeDn)! };
@@ -94,7 +97,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     const superuser = superuserGroup !== undefined && groups.includes(superuserGroup);
     return {
       outcome: 'allow',
-      identity: identityOf(this.name, request.username, {
+      identity: identityOf(this.name, found.name ?? request.username, {
         groups,
         attributes: { dn: found.dn },
         ...(superuser ? { superuser } : {}),
@@ -102,18 +105,29 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     };
   }
 
-  private async search(client: LdapClient, request: ConnectRequest): Promise<{ dn: string } | undefined> {
+  private async search(
+    client: LdapClient,
+    request: ConnectRequest,
+  ): Promise<{ dn: string; name: string | undefined } | undefined> {
     const { searchBase } = this.options;
+    const attribute = this.nameAttribute ?? 'dn';
     await this.bindAsBroker(client);
     const filter = this.searchFilter.fill({ client: request }, escapeFilter)!;
     const { searchEntries } = await client.search(searchBase!, {
       scope: 'sub',
       filter,
-      attributes: ['dn'],
+      attributes: [attribute],
       sizeLimit: 2,
     });
     // Two that fit are nobody: there is no telling which one was meant.
-    return searchEntries.length === 1 ? { dn: searchEntries[0]!.dn } : undefined;
+    const [entry, ...others] = searchEntries;
+    if (entry === undefined || others.length > 0) return undefined;
+    // Directories take ADA for ada, rules do not.
+    const names = [entry[attribute]].flat().map(String);
+    const name = names.includes(request.username!)
+      ? undefined
+      : names.find((one) => alike(one) === alike(request.username!));
+    return { dn: entry.dn, name };
   }
 
   private async groupsOf(client: LdapClient, dn: string, request: ConnectRequest): Promise<string[]> {
@@ -185,6 +199,9 @@ function once<Make extends typeof connect | typeof connectSecure>(make: Make): M
     return (make as (...given: unknown[]) => unknown)(...given);
   }) as Make;
 }
+
+/** Names that directories take for one, without blanks and case. */
+const alike = (name: string) => name.normalize('NFKC').trim().replace(/\s+/g, ' ').toLowerCase();
 
 function noSuchUser(error: unknown): boolean {
   const { code } = error as { code?: unknown };

@@ -49,7 +49,7 @@ export class LookupRules implements AuthorizationSource {
 
   /** Rules for these values, from the cache or the database; with `untilMs`, when they have to be fetched again. */
   find(values: readonly string[]): { rules: readonly Rule[]; untilMs: number } | Promise<readonly Rule[]> {
-    const key = JSON.stringify(values);
+    const key = createHash('sha256').update(JSON.stringify(values)).digest('base64');
     const known = this.cache.get(key, Date.now()) ?? this.underWay.get(key);
     if (known !== undefined) return known;
     const answer = this.guard
