@@ -5,7 +5,7 @@
  * flow between the steps as before.
  */
 
-import { quoted } from '../base/index.js';
+import { quoted, shortName } from '../base/index.js';
 import type { AuthenticationExchange, ExchangeStep, Identity } from '../policy/index.js';
 import { type AuthPacket, PacketType, type Properties, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
@@ -69,7 +69,7 @@ function refuse(connection: Connection, authentication: EnhancedAuthentication, 
   authentication.exchange = undefined;
   connection.context.log.warning('authentication.refused', `enhanced authentication failed: ${authentication.method}`, {
     ...connection.description,
-    ...(username === undefined ? {} : { username }),
+    ...(username === undefined ? {} : { username: shortName(username) }),
   });
   refuseLogin(connection, username, step.reasonCode, 'authentication failed');
 }

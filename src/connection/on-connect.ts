@@ -2,7 +2,7 @@
  * CONNECT: what the broker can serve, who the client is, then its session and CONNACK (v5 §3.1.4).
  */
 import { randomBytes } from 'node:crypto';
-import { quoted } from '../base/index.js';
+import { quoted, shortName } from '../base/index.js';
 import type { Admission, Client } from '../policy/index.js';
 import {
   type ConnackPacket,
@@ -144,7 +144,7 @@ function decide(connection: Connection, packet: ConnectPacket, assigned: boolean
   connection.context.log.warning('connection.refused', 'authentication refused the client', {
     ...connection.description,
     reasonCode: admission.reasonCode,
-    ...(packet.username === undefined ? {} : { username: packet.username }),
+    ...(packet.username === undefined ? {} : { username: shortName(packet.username) }),
   });
   connection.state = ConnectionState.Authenticating;
   refuseLogin(connection, connection.client!.username, admission.reasonCode, admission.reasonString);

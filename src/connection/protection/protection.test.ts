@@ -105,6 +105,9 @@ describe('BanList', () => {
       assert.throws(() => bans.add({ kind: 'address', value }, 'test'), { code: 'BAN_INVALID' }, value);
     assert.throws(() => bans.add({ kind: 'clientIdPattern', value: '(' }, 'test'), /is no regular expression/);
     assert.throws(() => bans.add({ kind: 'clientId', value: '' }, 'test'), /is empty/);
+    assert.throws(() => bans.add({ kind: 'user' as 'username', value: 'u' }, 'test'), /"user", is none of clientId/);
+    assert.throws(() => bans.add({ kind: 'username', value: undefined as unknown as string }, 'test'), /no text/);
+    assert.throws(() => bans.add({ kind: 'username', value: 'u', untilMs: Number.NaN }, 'test'), /NaN/);
     assert.equal(bans.size, 0);
   });
 });
