@@ -668,7 +668,8 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
     const { protection } = this;
-    const asked = { ...this.config, ...this.protecting, ...changed, limits: { ...this.limits, ...limits } };
+    const given = { ...this.config, ...this.protecting, ...changed, limits: { ...this.limits, ...limits } };
+    const asked = { ...given, users: [] }; // not of interest here, and perhaps many
     const settings = resolveConfig(asked, { authenticated: true });
     for (const { kind, value } of this.protecting.bans)
       if (!settings.bans.some((ban) => ban.kind === kind && ban.value === value))
