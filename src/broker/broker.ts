@@ -439,7 +439,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
-    const asked = { ...this.config, ...this.guard.settings, ...changed, limits: { ...this.limits, ...limits } };
+    const given = { ...this.config, ...this.guard.settings, ...changed, limits: { ...this.limits, ...limits } };
+    const asked = { ...given, users: [] }; // not of interest here, and perhaps many
     const settings = resolveConfig(asked, { authenticated: true });
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);

@@ -2,6 +2,7 @@
  * A login that failed: it is counted, and answered the later the more of them there were. The answer is a refusal, whichever way the client
  * tried to log in.
  */
+import { shortName } from '../base/index.js';
 import type { ConnackReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
@@ -31,5 +32,5 @@ export function refuseLogin(
 
 /** The user name as the log may have it: a signed token can be in its place, and that is a secret. */
 export function nameForLog(username: string | undefined): { username?: string } {
-  return username === undefined || /^ey[\w-]+\.[\w-]+\.[\w-]*$/.test(username) ? {} : { username };
+  return username === undefined || /^ey[\w-]+\.[\w-]+\.[\w-]*$/.test(username) ? {} : { username: shortName(username) };
 }

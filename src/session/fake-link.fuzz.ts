@@ -11,8 +11,10 @@ import { SessionRegistry } from './session-registry.js';
 export class FakeLink implements Link, HeldPublisher {
   hasRoom = true;
   bytesTaken = 0;
+  /** There is room, but nothing may be sent now. */
+  limited = false;
   get isFull(): boolean {
-    return !this.hasRoom;
+    return !this.hasRoom && !this.limited;
   }
   /** What `publish` answers: false as for a packet that is too large. */
   takes = true;
@@ -62,6 +64,9 @@ export class SessionBench {
   now = 1_000_000;
   readonly metrics = new BrokerMetrics(0);
   readonly wills: NewMessage[] = [];
+  /** Clients that were told of as slow, after so many seconds; 0 is never. */
+  readonly slow: string[] = [];
+  slowSeconds = 0;
   readonly clock: Clock = { nowMs: () => this.now };
   readonly wheel = new TimerWheel(this.clock);
   readonly pressure: Pressure;
@@ -88,6 +93,8 @@ export class SessionBench {
       metrics,
       pressure,
       limits: { ...defaultLimits, ...limits },
+      slowConsumerSeconds: () => this.slowSeconds,
+      onSlowConsumer: (session) => this.slow.push(session.clientId),
     };
     this.registry = new SessionRegistry(context, (values) => this.wills.push(values));
   }

@@ -38,6 +38,9 @@ import { RetainedFeed } from './retained-feed.js';
 import type { QueueCounts, SessionStore, StoredExchange } from './session-store.js';
 import { StoredMessages } from './stored-messages.js';
 
+/** Whether a client is slow is looked at as often as this at least: the setting may have changed. */
+const SLOW_LOOK_MS = 5000;
+
 export interface SessionContext {
   readonly router: Router;
   readonly wheel: TimerWheel;
@@ -99,8 +102,9 @@ export class Session implements Subscriber {
   private redelivers = true;
   /** In flight when the broker last ran: read when the client is back. */
   private inflightStored = false;
-  /** Since when messages wait though the client is there; 0 while none do. */
-  private behindSinceMs = 0;
+  /** Since when messages wait for the client, while `slowTimer` is armed. */
+  private behindSinceTick = 0;
+  private slowTimer: WheelTimer | undefined;
   private holder: Holder | undefined;
   private nextPacketId = 0;
   private nextSequence = 0;
@@ -274,6 +278,7 @@ export class Session implements Subscriber {
   /** The connection is gone; the session lives on for its expiry interval. Returns false when it ends now. */
   detach(): boolean {
     this.link = undefined;
+    this.caughtUp();
     this.resend = undefined;
     this.holder?.drained();
     this.holder = undefined;
@@ -310,6 +315,7 @@ export class Session implements Subscriber {
   /** Discards everything; what the session shared goes back to its groups. The caller has taken it off the registry. */
   end(): void {
     this.link = undefined;
+    this.caughtUp();
     this.cancelTimers();
     this.holder?.drained();
     this.retainedFeed = undefined;
@@ -475,13 +481,32 @@ export class Session implements Subscriber {
     return true;
   }
 
+  /** Something waits for the client, which is connected: from now on, unless it did already. */
   private noteBehind(): void {
-    const now = this.context.clock.nowMs();
-    if (this.behindSinceMs === 0) this.behindSinceMs = now;
-    const limit = this.context.slowConsumerSeconds?.() ?? 0;
-    if (limit === 0 || now - this.behindSinceMs < limit * 1000) return;
-    this.behindSinceMs = now; // once in that time
-    this.context.onSlowConsumer?.(this);
+    if (this.slowTimer?.armed || !this.context.slowConsumerSeconds?.()) return;
+    this.slowTimer ??= new WheelTimer(() => this.lookBehind());
+    this.behindSinceTick = this.context.wheel.tick;
+    this.lookBehind();
+  }
+
+  /** The client is slow when something has waited for so long without a break. */
+  private lookBehind(): void {
+    const { wheel, slowConsumerSeconds, onSlowConsumer } = this.context;
+    const seconds = slowConsumerSeconds?.() ?? 0;
+    if (seconds === 0 || this.link === undefined) return;
+    const needed = wheel.ticksOf(seconds * 1000);
+    // What it could take waits for a rate of ours.
+    if (!this.link.isFull && !this.windowFull) this.behindSinceTick = wheel.tick;
+    if (wheel.tick - this.behindSinceTick >= needed) {
+      this.behindSinceTick = wheel.tick; // once in that time
+      onSlowConsumer?.(this);
+    }
+    const left = needed - (wheel.tick - this.behindSinceTick);
+    wheel.armTicks(this.slowTimer!, Math.min(left, wheel.ticksOf(SLOW_LOOK_MS)));
+  }
+
+  private caughtUp(): void {
+    if (this.slowTimer?.armed) this.context.wheel.disarm(this.slowTimer);
   }
 
   private fallBehind(): void {
@@ -512,7 +537,8 @@ export class Session implements Subscriber {
       } else if (this.retainedFeed === undefined || this.windowFull || !this.sendRetained(this.retainedFeed, link))
         break;
     }
-    if (this.queuedMessages === 0) this.behindSinceMs = 0;
+    if (this.queuedMessages === 0) this.caughtUp();
+    else this.noteBehind();
     if (this.shared !== undefined)
       for (const { group } of this.shared.values()) if (group!.queued > 0 && this.accepting) group!.drain();
     if (this.holder !== undefined && this.drainedEnough(link)) {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { it } from 'node:test';
 import { createBroker, type Logger, silentLogger } from '../../src/index.js';
+import { WireClient } from '../support/wire-client.js';
 
 const cases = [
   ['says nothing (mqtt)', { protocol: 'mqtt' }, '', /no complete CONNECT in time/],
@@ -34,6 +35,28 @@ for (const [what, listener, bytes, sentence] of cases)
       await broker.stop();
     }
   });
+
+it('a failed login with a name of 60 KB makes a short line', async () => {
+  const names: string[] = [];
+  const warning: Logger['warning'] = (_event, _message, fields) => void names.push(String(fields?.username));
+  const broker = createBroker({
+    config: { listeners: [{ name: 'a', port: 0, allowAnonymous: false }], users: [{ username: 'u', password: 'p' }] },
+    logger: { ...silentLogger, warning },
+  });
+  await broker.start();
+  try {
+    const socket = connect(broker.listeners[0]!.port!, '127.0.0.1');
+    const client = new WireClient(socket, 5);
+    client.sendConnect({ clientId: 'x', username: 'n'.repeat(60_000), password: 'p' });
+    await client.refused(0x86);
+    assert.deepEqual(
+      names.map((name) => name.length),
+      [257],
+    );
+  } finally {
+    await broker.stop();
+  }
+});
 
 function upgrade(path: string): string {
   const headers = ['Host: a', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];

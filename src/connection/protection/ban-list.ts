@@ -125,7 +125,14 @@ export class BanList {
   }
 
   private keep(ban: Ban): void {
-    if (ban.value === '') throw invalid(ban, 'is empty');
+    if (!banKinds.includes(ban.kind))
+      throw new Fault(
+        'BAN_INVALID',
+        `the kind of the ban, ${quoted(String(ban.kind))}, is none of ${banKinds.join(', ')}`,
+      );
+    if (typeof ban.value !== 'string' || ban.value === '') throw invalid(ban, 'is empty or no text');
+    if (ban.untilMs !== undefined && !Number.isFinite(ban.untilMs))
+      throw invalid(ban, `has no time for its end: ${quoted(String(ban.untilMs))}`);
     const id = idOf(ban);
     const literal =
       ban.kind === 'clientId' || ban.kind === 'username' || (ban.kind === 'address' && isIP(ban.value) !== 0);
@@ -183,5 +190,5 @@ function keyOf(ban: Pick<Ban, 'kind' | 'value'>): string {
 }
 
 function invalid(ban: NewBan, what: string): Fault {
-  return new Fault('BAN_INVALID', `the ${ban.kind} of the ban, ${quoted(ban.value)}, ${what}`);
+  return new Fault('BAN_INVALID', `the ${ban.kind} of the ban, ${quoted(String(ban.value))}, ${what}`);
 }

@@ -1,8 +1,6 @@
 /** Bans, counts and rates by themselves; what clients see of them is in `test/scenario/protection.test.ts`. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { silentLogger } from '../../base/index.js';
 import type { Client } from '../../policy/index.js';
 import { BanList } from './ban-list.js';
@@ -106,6 +104,9 @@ describe('BanList', () => {
       assert.throws(() => bans.add({ kind: 'address', value }, 'test'), { code: 'BAN_INVALID' }, value);
     assert.throws(() => bans.add({ kind: 'clientIdPattern', value: '(' }, 'test'), /is no regular expression/);
     assert.throws(() => bans.add({ kind: 'clientId', value: '' }, 'test'), /is empty/);
+    assert.throws(() => bans.add({ kind: 'user' as 'username', value: 'u' }, 'test'), /"user", is none of clientId/);
+    assert.throws(() => bans.add({ kind: 'username', value: undefined as unknown as string }, 'test'), /no text/);
+    assert.throws(() => bans.add({ kind: 'username', value: 'u', untilMs: Number.NaN }, 'test'), /NaN/);
     assert.equal(bans.size, 0);
   });
 });
@@ -129,20 +130,6 @@ describe('RecentCounts', () => {
     for (let index = 1; index <= 5; index++) assert.equal(counts.add('a', 1000), index);
     assert.equal(counts.count('a', 40_000), 5);
     assert.equal(counts.count('a', 130_000), 0);
-  });
-
-  it('takes little memory for long names, and tells them apart', () => {
-    const counts = new RecentCounts(60, 10_000);
-    setFlagsFromString('--expose_gc');
-    const collect = runInNewContext('gc') as () => void;
-    collect();
-    const before = process.memoryUsage().heapUsed;
-    const long = (index: number) => Buffer.alloc(60_000, 'x').toString('latin1') + index;
-    for (let index = 0; index < 2000; index++) assert.equal(counts.add(long(index), 0), 1);
-    assert.equal(counts.add(long(7), 0), 2);
-    collect();
-    const taken = process.memoryUsage().heapUsed - before;
-    assert.ok(taken < 60_000_000, `${taken} bytes`);
   });
 
   it('holds no more names than it may', () => {
