@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { lchownSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Config } from '../../src/config/index.js';
+import { type Config, isSecure } from '../../src/config/index.js';
 
 /** Returns what removes the file. Errors: Error with a sentence. */
 export function writePidFile(path: string | undefined): () => void {
@@ -27,7 +27,9 @@ export function writePidFile(path: string | undefined): () => void {
  *
  * Returns  what is to be said about it, or undefined. Errors: Error with a sentence.
  */
-export function becomeUser({ process: { user }, storage, log }: Config): string | undefined {
+export function becomeUser(config: Config): string | undefined {
+  const { storage, log, listeners, certificateAuthority } = config;
+  const { user } = config.process;
   if (user === undefined || user === 'root' || process.getuid?.() !== 0) return undefined;
   const found = idsOf(user) ?? (user === 'mosquitto' ? idsOf('nobody') : undefined);
   if (found === undefined) throw new Error(`process.user: there is no user ${user} on this system`);
@@ -35,6 +37,9 @@ export function becomeUser({ process: { user }, storage, log }: Config): string 
   try {
     if (storage.mode !== 'memory') handOver(storage.path, uid, gid);
     if (log.file !== undefined) handOver(log.file, uid, gid);
+    // Else what is revoked from now on could not be read.
+    if (listeners.some(({ protocol, tls }) => isSecure(protocol) && tls.authority))
+      handOver(certificateAuthority.folder, uid, gid);
     (process as unknown as { initgroups: (user: string, group: number) => void }).initgroups(name, gid);
     process.setgid!(gid);
     process.setuid!(uid);

@@ -1,17 +1,30 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { connect as connectSecurely } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { formatReference } from '../../src/config/index.js';
 
 const command = fileURLToPath(new URL('../../../bin/dunlin', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'dunlin-serve-'));
+const isRoot = process.getuid?.() === 0;
 const running = new Set<ChildProcess>();
 after(() => {
   for (const child of running) child.kill('SIGKILL');
@@ -68,6 +81,15 @@ function start(args: string[], cwd = folder) {
     return (await closed)[0] as number | null;
   };
   return { child, entries, saw, stop };
+}
+
+/** SHA-256 of the certificate that a listener shows. */
+async function shownBy(port: number): Promise<string> {
+  const client = connectSecurely({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  await once(client, 'secureConnect');
+  const { fingerprint256 } = client.getPeerCertificate();
+  client.destroy();
+  return fingerprint256;
 }
 
 async function reachable(port: number): Promise<void> {
@@ -230,6 +252,32 @@ describe('the broker as a process', { timeout: 300_000 }, () => {
     await broker.saw(/^configuration\.applied: authorization\.checkRetainedSource is as in .* now\.$/);
     await broker.saw(/^configuration\.needsRestart: limits\.connectTimeoutSeconds/);
     assert.equal(await broker.stop('SIGINT'), 0);
+  });
+
+  it('as another user than root sees what root does with the certificate authority', { skip: !isRoot }, async () => {
+    const certificates = join(folder, 'certificates');
+    chmodSync(folder, 0o755);
+    const config = file(
+      'user.yaml',
+      `listeners: [{ protocol: mqtts, port: 0, allowAnonymous: true }]\nprocess: { user: nobody }\ncertificateAuthority: { folder: ${certificates} }\n`,
+    );
+    const broker = start(['-c', config]);
+    await broker.saw(/The process runs as nobody from now on\./);
+    for (const args of [
+      ['issue', 'pump', '--zip', join(folder, 'pump.zip')],
+      ['revoke', 'pump'],
+      ['init', '--replace'],
+    ])
+      assert.equal((await run('ca', ...args, '--folder', certificates)).code, 0);
+    const { uid } = statSync(certificates);
+    assert.notEqual(uid, 0);
+    for (const entry of readdirSync(certificates, { recursive: true }))
+      assert.equal(statSync(join(certificates, String(entry))).uid, uid, String(entry));
+    const { port } = (await broker.saw(/^listener\.started/)) as Entry & { port: number };
+    const made = new X509Certificate(readFileSync(join(certificates, 'server.pem'))).fingerprint256;
+    while ((await shownBy(port)) !== made) await delay(20);
+    assert.ok(!broker.entries().some(({ level }) => level === 'error'));
+    await broker.stop('SIGTERM');
   });
 
   it('runs in the background with -d', async () => {

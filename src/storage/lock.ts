@@ -18,7 +18,8 @@ export function lockFolder(folder: string): () => void {
   const path = `${folder}/lock`;
   const mine = `${path}.${process.pid}`;
   const content = JSON.stringify({ pid: process.pid, started: startOf(process.pid) } satisfies Holder);
-  writeFileSync(mine, content, { mode: 0o600 });
+  // To be read by another user's process in the same folder too: what it cannot read it would take for half written.
+  writeFileSync(mine, content, { mode: 0o644 });
   try {
     for (;;) {
       try {

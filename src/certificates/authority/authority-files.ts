@@ -11,7 +11,9 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  fchownSync,
   fsyncSync,
+  lchownSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -69,16 +71,33 @@ export class AuthorityFiles {
     mkdirSync(this.folder, { recursive: true, mode: 0o700 });
   }
 
+  /** The owner of what is made here: that of the folder, whose broker may run as another user than root, who made it. */
+  private owner(): { uid: number; gid: number } | undefined {
+    return process.getuid?.() === 0 ? statSync(this.folder) : undefined;
+  }
+
+  /** `path` is one below the folder, or two. */
+  private makeFolderWithin(path: string): void {
+    const owner = this.owner();
+    for (const at of [dirname(path), path]) {
+      if (existsSync(at)) continue;
+      mkdirSync(at, { mode: 0o700 });
+      if (owner !== undefined) lchownSync(at, owner.uid, owner.gid);
+    }
+  }
+
   /** Replaces the file in one step; on the disk when it returns. */
   write(name: string, contents: Buffer | string, secrecy: 'private' | 'public'): void {
     const path = this.path(name);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    this.makeFolderWithin(dirname(path));
+    const owner = this.owner();
     const temporary = `${path}.tmp`;
     rmSync(temporary, { force: true }); // of a process that is gone: this one holds the lock
     const fd = openSync(temporary, 'wx', secrecy === 'private' ? PRIVATE : PUBLIC);
     try {
       const bytes = Buffer.from(contents);
       for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+      if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -108,7 +127,7 @@ export class AuthorityFiles {
     const stamp = new Date(nowMs).toISOString().replace(/[:.]/g, '-');
     let folder = join('replaced', stamp);
     for (let count = 2; existsSync(this.path(folder)); count++) folder = join('replaced', `${stamp}-${count}`);
-    mkdirSync(this.path(folder), { recursive: true, mode: 0o700 });
+    this.makeFolderWithin(this.path(folder));
     // Files are never changed in place, so a second name for one keeps what it holds.
     for (const name of there) linkOrCopy(this.path(name), this.path(join(folder, basename(name))));
     syncFolder(this.path(folder));

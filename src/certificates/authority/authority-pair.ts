@@ -153,10 +153,15 @@ export class AuthorityPair {
   warnBeforeItExpires(): void {
     const { clock, log } = this.context;
     const { notAfterMs } = certificateFields(this.certificate.raw);
-    if (notAfterMs - clock.nowMs() < EXPIRES_SOON_MS)
-      log.warning('authority.expires', 'The certificate authority expires; dunlin ca renew --authority renews it.', {
-        notAfter: isoTime(notAfterMs),
-      });
+    if (notAfterMs - clock.nowMs() >= EXPIRES_SOON_MS) return;
+    const notAfter = isoTime(notAfterMs);
+    const renewed =
+      this.pair?.key !== undefined && isSelfSigned(this.certificate)
+        ? 'dunlin ca renew --authority renews it'
+        : 'it has to be renewed where it was made, and imported again';
+    log.warning('authority.expires', `The certificate authority expires on ${notAfter.slice(0, 10)}; ${renewed}.`, {
+      notAfter,
+    });
   }
 
   // ---- signing ----

@@ -24,16 +24,21 @@ const DAY_MS = 86_400_000;
 let folder: Folder;
 let nowMs: number;
 let warnings: string[];
+let sentences: string[];
 
 beforeEach(() => {
   folder = new Folder();
   nowMs = Date.parse('2027-01-01T00:00:00Z');
   warnings = [];
+  sentences = [];
 });
 afterEach(() => folder.remove());
 
 const host = (mode?: NonNullable<AuthorityHost['mode']>): AuthorityHost => {
-  const warn = (event: string) => void warnings.push(event);
+  const warn = (event: string, sentence: string) => {
+    warnings.push(event);
+    sentences.push(sentence);
+  };
   return {
     clock: { nowMs: () => nowMs },
     log: { level: 2, error: warn, warning: warn, information: () => {}, debug: () => {} },
@@ -351,10 +356,21 @@ describe('what is due', () => {
     nowMs += 3400 * DAY_MS;
     await authority.maintain();
     assert.deepEqual(warnings, ['authority.expires']);
+    assert.match(sentences[0]!, /expires on \d{4}-\d\d-\d\d; dunlin ca renew --authority renews it\.$/);
     nowMs += 300 * DAY_MS;
     await authority.maintain();
     assert.match(authority.describe().cannotIssue!, /has expired/);
     await assert.rejects(authority.issue({ commonName: 'x' }), fault('CA_NO_KEY', /has expired/));
+  });
+
+  it('is another word where it cannot be renewed here', async () => {
+    nowMs = Date.now() + 3400 * DAY_MS;
+    const authority = await open({}, 'begin');
+    await authority.import(
+      readCertificates(Buffer.from((await Authority.create('Company CA')).certificate), 'test'),
+      undefined,
+    );
+    assert.match(sentences[0]!, /it has to be renewed where it was made, and imported again\.$/);
   });
 
   it('is not kept from long revoked certificates: they leave the list a month after they expired', async () => {
