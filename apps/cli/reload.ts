@@ -134,7 +134,7 @@ function reloadCertificates(broker: Broker, config: Config, logger: AdjustableLo
     broker.reloadCertificates();
     logger.information('listener.tls-reloaded', 'Certificates, keys and revocation lists were read again.');
   } catch (error) {
-    if (!isFault(error)) throw error;
-    logger.error('listener.tls-rejected', `What was read before stays in use: ${error.message}`);
+    const reason = isFault(error) ? error.message : String((error as Error).stack);
+    logger.error('listener.tls-rejected', `What was read before stays in use: ${reason}`);
   }
 }

@@ -168,6 +168,28 @@ describe('the life of a broker', () => {
     assert.deepEqual([wills, broker.metrics.connections, broker.metrics.clientsConnected], [[], 0, 0]);
   });
 
+  it('tells a client whose login is being decided that it is not there', async (context) => {
+    for (const [version, code] of [
+      [5, ReasonCode.ServerUnavailable],
+      [4, 3],
+    ] as const) {
+      let asked = () => {};
+      const isAsked = new Promise<void>((resolve) => {
+        asked = resolve;
+      });
+      const authenticate = () => {
+        asked();
+        return new Promise<never>(() => {});
+      };
+      const broker = await started(context, {}, { policy: { authenticate } });
+      const client = await open(broker, version);
+      client.sendConnect({ username: 'ada', password: 'x' });
+      await isAsked;
+      await broker.stop();
+      assert.equal((await client.packet(PacketType.Connack)).reasonCode, code);
+    }
+  });
+
   it('stops although a client never reads', async (context) => {
     const broker = await started(context, { listeners: [listener] });
     const client = await overTcp(portOf(broker));

@@ -125,8 +125,9 @@ export class ListenerTls implements TlsProvider {
       try {
         this.reload();
       } catch (error) {
-        if (!(error instanceof Fault)) throw error;
-        log.error('listener.tls-rejected', `Files changed, but what was read before stays in use: ${error.message}`, {
+        // Whatever a file does to us, clients are served with what was read before.
+        const reason = error instanceof Fault ? error.message : String((error as Error).stack);
+        log.error('listener.tls-rejected', `Files changed, but what was read before stays in use: ${reason}`, {
           listener: name,
         });
         return;

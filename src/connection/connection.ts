@@ -11,10 +11,11 @@
  *
  * `packet-cutter` cuts the packets; what they mean is decided here and in the `on-…` modules.
  */
-import { Fault, type Limits, WheelTimer } from '../base/index.js';
+import { Fault, type Limits, steadyClock, WheelTimer } from '../base/index.js';
 import type { Client } from '../policy/index.js';
 import {
   type AcknowledgePacket,
+  connackCodeOf,
   type DisconnectReasonCode,
   encodePacket,
   type Message,
@@ -166,7 +167,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     this.storageGate?.settle();
     const { outboundTotals: totals } = context;
     if (totals.over) yieldToReaders(this);
-    else if (totals.strained) totals.noteRelief(context.nowMs());
+    else if (totals.strained) totals.noteRelief(steadyClock.nowMs());
   }
 
   get connected(): boolean {
@@ -546,7 +547,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   disconnect(reasonCode: DisconnectReasonCode, reasonString?: string): void {
     if (this.state === ConnectionState.Opening)
       this.end(); // CONNACK answers a CONNECT, and none has come
-    else this.refuse(reasonCode, reasonString);
+    else this.refuse(this.connected ? reasonCode : connackCodeOf(reasonCode), reasonString);
   }
 
   takenOver(): void {

@@ -10,7 +10,7 @@ const RELIEF = 0.98;
 
 export class OutboundTotals {
   bytes = 0;
-  /** Since when more waits than may and nobody takes any of it, on the clock of the broker; 0 while less waits. */
+  /** Since when more waits than may and nobody takes any of it, on the steady clock; 0 while less waits. */
   private overSinceMs = 0;
   /** The least that has waited since. */
   private leastBytes = 0;

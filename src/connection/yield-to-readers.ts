@@ -2,7 +2,7 @@
  * All connections together have more waiting than the memory limit: a publisher waits until half of it is taken, for as long as any of it
  * is. Readers that take nothing may not stop the others: from then on what waits for each of them is kept small (`crowds`).
  */
-import { WheelTimer } from '../base/index.js';
+import { steadyClock, WheelTimer } from '../base/index.js';
 import type { Connection } from './connection.js';
 
 export function yieldToReaders(publisher: Connection): void {
@@ -15,7 +15,8 @@ export function yieldToReaders(publisher: Connection): void {
 }
 
 function waitForReaders(publisher: Connection): void {
-  const { outboundTotals: totals, wheel, nowMs, limits } = publisher.context;
+  const { outboundTotals: totals, wheel, limits } = publisher.context;
+  const { nowMs } = steadyClock;
   totals.noteOver(nowMs());
   const worthWaiting = () => totals.worthWaiting(nowMs(), limits.slowReaderHoldMs);
   if (!worthWaiting()) return publisher.release();

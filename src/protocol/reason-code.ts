@@ -81,6 +81,27 @@ export type ConnackReasonCode = Codes<
   | 'ConnectionRateExceeded'
 >;
 
+/** Codes of DISCONNECT (v5 table 3-10) that a CONNACK cannot have. */
+const inDisconnectOnly: ReadonlySet<number> = new Set([
+  ReasonCode.ServerShuttingDown,
+  ReasonCode.KeepAliveTimeout,
+  ReasonCode.SessionTakenOver,
+  ReasonCode.TopicFilterInvalid,
+  ReasonCode.ReceiveMaximumExceeded,
+  ReasonCode.TopicAliasInvalid,
+  ReasonCode.MessageRateTooHigh,
+  ReasonCode.AdministrativeAction,
+  ReasonCode.SharedSubscriptionsNotSupported,
+  ReasonCode.MaximumConnectTime,
+  ReasonCode.SubscriptionIdentifiersNotSupported,
+  ReasonCode.WildcardSubscriptionsNotSupported,
+]);
+
+/** The code that a CONNACK gives where a connected client would have got `reasonCode` in a DISCONNECT. */
+export function connackCodeOf(reasonCode: DisconnectReasonCode): ConnackReasonCode {
+  return inDisconnectOnly.has(reasonCode) ? ReasonCode.ServerUnavailable : (reasonCode as ConnackReasonCode);
+}
+
 /** v5 table 3-4 and 3-5: PUBACK and PUBREC share one list. */
 export type PubackReasonCode = Codes<
   | 'Success'
