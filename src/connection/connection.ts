@@ -269,7 +269,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
 
   /** More waits for all connections together than may, and this one has more than a little of it. */
   private get crowded(): boolean {
-    return this.context.outboundTotals.crowds(this.outbound.bytes);
+    const { outboundTotals: totals } = this.context;
+    return totals.over && totals.crowds(this.outbound.bytes);
   }
 
   // ---- bytes out ----

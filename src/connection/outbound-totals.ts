@@ -30,9 +30,9 @@ export class OutboundTotals {
     return this.overSinceMs !== 0;
   }
 
-  /** Whether a connection that has so much waiting has more than its part while there is too much. */
+  /** Whether so much waiting for one connection is more than its part while more waits for all than may. */
   crowds(outboundBytes: number): boolean {
-    return this.bytes > this.bytesMax && outboundBytes > CROWDED_BYTES;
+    return this.over && outboundBytes > CROWDED_BYTES;
   }
 
   noteOver(nowMs: number): void {
