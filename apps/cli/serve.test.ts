@@ -165,6 +165,19 @@ describe('the command', { timeout: 300_000 }, () => {
     assert.equal((await run('config', 'check', config)).code, 0);
   });
 
+  it('checks the authorities that sources of access trust', async () => {
+    const authorities = file('authorities.pem', 'nothing of the kind\n');
+    const source = `{ type: http, url: 'https://login.example/', caFile: ${authorities} }`;
+    const config = file(
+      'sources.yaml',
+      `authentication: [${source}]\nauthorization: { sources: [${source.replace('authorities', 'absent')}] }\n`,
+    );
+    const { code, stderr } = await run('config', 'check', config);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /authentication\[0\]\.caFile: \S*authorities\.pem holds no certificate/);
+    assert.match(stderr, /authorization\.sources\[0\]\.caFile: \S*absent\.pem cannot be read: there is no such file/);
+  });
+
   it('ends with 1 and one line when a port is taken or an address is foreign', async () => {
     const server = createServer();
     server.listen(0, '127.0.0.1');

@@ -56,7 +56,8 @@ its fields in brackets. Control characters in names of clients are escaped.
 ## $SYS
 
 \`$SYS/broker/...\` has every topic that mosquitto(8) names, with the same number formats. \`packet/out/count\` counts messages that wait for connected
-clients, and \`packet/out/bytes\` their bytes and those that no socket has taken yet; \`heap\` is the heap of JavaScript; \`version\` begins with \`dunlin\`.
+clients, and \`packet/out/bytes\` their bytes and those that no socket has taken yet; \`heap\` is the heap of JavaScript; \`version\` begins with \`dunlin\`. What is below
+\`$SYS/broker/protection/\` is ours ([protection.md](protection.md)).
 
 ## Password files and access lists
 
