@@ -3,7 +3,7 @@ import { type Limits, type Logger, LogLevel } from '../base/index.js';
 import type { Config } from '../config/index.js';
 import { Connection, type ConnectionContext, type ListenerOptions } from '../connection/index.js';
 import type { BrokerMetrics } from '../metrics/index.js';
-import { type ByteStream, CompressibleStream } from '../transport/index.js';
+import { type ByteStream, CompressibleStream, peerName } from '../transport/index.js';
 import type { Guard } from './guard.js';
 
 export interface AdmissionHost {
@@ -30,9 +30,7 @@ export class Admission {
     if (reason !== undefined || !host.running()) {
       metrics.connectionsRefused++;
       if (reason !== undefined) {
-        const { address, port } = stream.peer;
-        const peer = address === '' ? 'local' : `${address}:${port}`;
-        host.log.warning('connection.refused', reason, { peer, listener: listener.name });
+        host.log.warning('connection.refused', reason, { peer: peerName(stream.peer), listener: listener.name });
       }
       stream.destroy();
       return;

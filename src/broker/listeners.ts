@@ -23,6 +23,7 @@ import {
   listenTcp,
   listenTls,
   listenWebSocket,
+  peerName,
 } from '../transport/index.js';
 import type { BoundListener, LiveSettings } from './broker-api.js';
 import { fileAt } from './http-folder.js';
@@ -194,9 +195,8 @@ export class Listeners {
       const certificate = stream.security?.certificate;
       const reason = certificate && this.refusals(config, tls)(certificate.der, certificate.trusted);
       if (reason === undefined) return handUp(stream);
-      const { address, port } = stream.peer;
       this.host.log.warning('connection.revoked', `This client may not stay: ${reason}.`, {
-        peer: address === '' ? 'local' : `${address}:${port}`,
+        peer: peerName(stream.peer),
         listener: config.name,
       });
       this.host.metrics.tlsHandshakesFailed++;

@@ -33,7 +33,7 @@ import {
 } from '../protocol/index.js';
 import type { Delivery, TopicEntry } from '../router/index.js';
 import type { HeldPublisher, Link, Session } from '../session/index.js';
-import type { ByteSink, ByteStream, PeerAddress } from '../transport/index.js';
+import { type ByteSink, type ByteStream, type PeerAddress, peerName } from '../transport/index.js';
 import { ConnectionState } from './connection-state.js';
 import type { ConnectionContext, ListenerOptions } from './context.js';
 import { Deadline } from './deadline.js';
@@ -663,8 +663,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   }
 
   get description(): { clientId?: string; peer: string; listener: string } {
-    const { address, port } = this.stream.peer;
-    const peer = address === '' ? 'local' : `${address}:${port}`;
+    const peer = peerName(this.stream.peer);
     return this.client === undefined
       ? { peer, listener: this.listener.name }
       : { clientId: this.client.clientId, peer, listener: this.listener.name };

@@ -2,7 +2,7 @@ export type { AcceptStream, ByteSink, ByteStream, Listener, PeerAddress, StreamS
 export { CompressibleStream } from './compressible-stream.js';
 export { handlesAvailable } from './handle-stream.js';
 export { NodeStream } from './node-stream.js';
-export { canonicalAddress } from './peer-address.js';
+export { canonicalAddress, peerName } from './peer-address.js';
 export { acceptProxied, type ProxyVersions } from './proxy-protocol.js';
 export type {
   CertificateVerdict,

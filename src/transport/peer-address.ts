@@ -18,6 +18,11 @@ export function canonicalAddress(address: string): string {
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
 
+/** The other end, as the log names it. */
+export function peerName({ address, port }: Pick<PeerAddress, 'address' | 'port'>): string {
+  return address === '' ? 'local' : `${address}:${port}`;
+}
+
 /** What a `net.Socket` knows of its ends; empty for Unix sockets and other streams. */
 export function peerOfSocket(socket: {
   readonly remoteAddress?: string | undefined;

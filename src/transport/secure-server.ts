@@ -17,7 +17,7 @@ import type { SecureContext, SecureContextOptions, TLSSocket, TlsOptions, Server
 import { type Logger, LogLevel } from '../base/index.js';
 import type { PeerAddress, StreamSecurity } from './byte-stream.js';
 import { handshakeFailure } from './handshake-failure.js';
-import { peerOfSocket } from './peer-address.js';
+import { peerName, peerOfSocket } from './peer-address.js';
 import { consumeProxyHeader, type ProxyVersions } from './proxy-protocol.js';
 
 /** What the handshake left to be judged. */
@@ -272,7 +272,7 @@ export class SecureEndpoint {
     this.options.onHandshakeFailed?.();
     this.options.log.information('connection.tls-failed', `Refused in the TLS handshake: ${reason}.`, {
       listener: this.options.name,
-      peer: peer.address === '' ? 'local' : `${peer.address}:${peer.port}`,
+      peer: peerName(peer),
       ...(pskIdentity === undefined ? {} : { pskIdentity }),
       ...(certificate === undefined
         ? {}

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
 import type { Listener, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { listenFault } from './listen-fault.js';
-import { peerOfSocket } from './peer-address.js';
+import { peerName, peerOfSocket } from './peer-address.js';
 import { consumeProxyHeader, type ProxyVersions } from './proxy-protocol.js';
 import { SecureEndpoint, type TlsProvider } from './secure-server.js';
 import { attachWebSocket, type WebSocketOptions } from './websocket.js';
@@ -99,12 +99,11 @@ function refuseRequest(
 ): void {
   const late = code === 'ERR_HTTP_REQUEST_TIMEOUT';
   if (code !== 'ECONNRESET') {
-    const { address, port } = peerOf(socket);
     onRefused?.();
     log.information(
       late ? 'connection.connect-timeout' : 'connection.refused',
       late ? 'no complete HTTP request in time' : `Closed a connection: no HTTP request (${code}).`,
-      { listener: name, peer: address === '' ? 'local' : `${address}:${port}` },
+      { listener: name, peer: peerName(peerOf(socket)) },
     );
   }
   if (!socket.writable) return void socket.destroy();
