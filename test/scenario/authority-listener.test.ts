@@ -12,6 +12,7 @@ import { type ConnectionOptions, connect } from 'node:tls';
 import { CertificateAuthority, privateKeyPem } from '../../src/certificates/index.js';
 import { type Broker, type ConfigInput, createBroker } from '../../src/index.js';
 import { PacketType } from '../../src/protocol/index.js';
+import { closing } from '../support/closing.js';
 import { Authority, Folder } from '../support/pki.js';
 import { recordingLogger } from '../support/tls-scene.js';
 import { WireClient } from '../support/wire-client.js';
@@ -223,11 +224,11 @@ describe('a listener of the built-in authority', { timeout: 120_000 }, () => {
       );
       socket.write(connectFrame);
       let received = Buffer.alloc(0);
-      for await (const chunk of socket) {
-        received = Buffer.concat([received, chunk as Buffer]);
-        if (received.includes(connack)) break;
-      }
-      socket.destroy();
+      socket.on('data', (chunk: Buffer) => {
+        received = Buffer.concat([received, chunk]);
+        if (received.includes(connack)) socket.destroy();
+      });
+      await closing(socket);
       return received;
     };
     const connack = Buffer.from('820420020000', 'hex');

@@ -11,6 +11,8 @@ import { QuestionRefused } from './guard.js';
 import { Template } from './template.js';
 
 const BODY_BYTES_MAX = 1_048_576;
+/** URL and headers: servers take no more, and some cut the connection off instead of saying so. */
+const HEAD_LENGTH_MAX = 16_384;
 
 export interface HttpAnswer {
   readonly status: number;
@@ -42,7 +44,9 @@ export class HttpClient {
         headers: { ...headers, ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }) },
         signal,
       };
+      let answering = false;
       const take = (response: IncomingMessage): void => {
+        answering = true;
         readBody(response).then(
           (text) =>
             resolve({
@@ -56,7 +60,13 @@ export class HttpClient {
       const request = secure
         ? requestSecure(url, { ...options, agent: this.secureAgent() }, take)
         : requestPlain(url, { ...options, agent: this.plain }, take);
-      request.on('error', reject);
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        // The service closed a kept connection when this request was on its way: it has not read it.
+        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        if (stale && !signal.aborted && !answering)
+          this.send({ url, method, headers, body }, signal).then(resolve, reject);
+        else reject(error);
+      });
       request.end(body);
     });
   }
@@ -133,6 +143,9 @@ export class HttpCall {
         throw new QuestionRefused(`a value of this client cannot be in header ${name}`);
       headers[name.toLowerCase()] = value;
     }
+    let length = url.length;
+    for (const [name, value] of Object.entries(headers)) length += name.length + value.length;
+    if (length > HEAD_LENGTH_MAX) throw new QuestionRefused('the values of this client make the request too long');
     const { method, bodyFormat } = this.options;
     if (method === 'GET') return { url, method, headers, body: undefined };
     const values: Record<string, string> = {};
