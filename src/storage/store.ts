@@ -15,25 +15,24 @@
  * read back: a failed sync may have thrown away pages that look written.
  */
 import { Fault, type Logger } from '../base/index.js';
+import { dumpFrames } from './dump-frames.js';
 import type { Entry } from './entry.js';
 import type { FileLayer, OpenFile } from './files.js';
 import {
   FRAME_HEAD_BYTES,
-  OperationKind,
   readOperations,
   readSegment,
   SEGMENT_HEAD_BYTES,
   sealFrame,
   segmentHead,
-  varintBytes,
-  writeVarint,
 } from './log-segment.js';
 import { type MaintenanceTask, runMaintenance } from './maintenance.js';
 import { runInWorker } from './maintenance-worker.js';
 import { COPY_FOLDER, logName, type Manifest, tableName, writeManifest } from './manifest.js';
-import { FreshSlot, MemTable, successor } from './memtable.js';
+import { type FreshSlot, MemTable } from './memtable.js';
 import { mergeEntries } from './merge.js';
 import type { DurabilityMode } from './mode.js';
+import { OpenFrame } from './open-frame.js';
 import { recover } from './recovery.js';
 import { replayInto } from './replay.js';
 import { BlockCache, Table, type TableFigures } from './table.js';
@@ -66,9 +65,6 @@ const SEGMENT_BYTES = 16_777_216;
 const CARRIED_ENTRIES_MAX = 8192;
 /** By default, of the bytes of a segment. */
 const CARRIED_PART = 1 / 16;
-const CHUNK_BYTES = 262_144;
-/** A chunk with less left is not used for another frame. */
-const CHUNK_REST_BYTES = 4096;
 const RETRY_MS = 1000;
 /** How often what is only handed to the operating system is synced nevertheless. */
 const BACKGROUND_SYNC_MS = 1000;
@@ -85,8 +81,6 @@ interface Waiter {
 }
 
 export class Store {
-  /** The buffer that `reserve` granted room in. */
-  chunk: Buffer = Buffer.alloc(0);
   /** Sequence of the last operation. */
   sequence = 0;
   /** Of the last one that asks for a sync. */
@@ -118,8 +112,7 @@ export class Store {
   private folderDirty = true;
   /** Bytes of segments of the last run that are not in tables yet. */
   private replayedBytes = 0;
-  private frameStart = 0;
-  private used = 0;
+  private readonly frame = new OpenFrame(() => this.onOperation());
   private syncing: Promise<void> | undefined;
   private waiters: Waiter[] = [];
   private maintaining: Promise<void> | undefined;
@@ -180,6 +173,11 @@ export class Store {
     return this.options.mode;
   }
 
+  /** The buffer that `reserve` granted room in. */
+  get chunk(): Buffer {
+    return this.frame.buffer;
+  }
+
   /** Bytes of the table files of one copy. */
   get tableBytes(): number {
     return this.tables.reduce((sum, table) => sum + table.figures.bytes, 0);
@@ -197,15 +195,8 @@ export class Store {
    * is acknowledged.
    */
   reserve(key: string, length: number, sync: boolean, fresh: boolean): number {
-    const bytes = 11 + key.length + varintBytes(length) + length;
-    let at = this.begin(bytes);
-    const { chunk } = this;
-    chunk[at++] = fresh ? OperationKind.PutFresh : OperationKind.Put;
-    at = writeVarint(chunk, at, key.length);
-    at += chunk.write(key, at, 'latin1');
-    at = writeVarint(chunk, at, length);
-    this.used = at + length;
-    this.memtable.put(key, chunk, at, at + length, fresh);
+    const at = this.frame.put(key, length, fresh);
+    this.memtable.put(key, this.frame.buffer, at, at + length, fresh);
     this.count(sync);
     return at;
   }
@@ -215,13 +206,7 @@ export class Store {
    * it does anything else with the store. `kind` is the first byte of the key. For entries that are likely to be removed soon.
    */
   reserveFresh(kind: number, keyLength: number, length: number, sync: boolean): FreshSlot {
-    let at = this.begin(11 + keyLength + varintBytes(length) + length);
-    const { chunk } = this;
-    chunk[at++] = OperationKind.PutFresh;
-    const keyStart = writeVarint(chunk, at, keyLength);
-    at = writeVarint(chunk, keyStart + keyLength, length);
-    this.used = at + length;
-    const slot = new FreshSlot(chunk, keyStart, keyStart + keyLength, at, at + length);
+    const slot = this.frame.putFresh(keyLength, length);
     this.memtable.addFresh(slot, kind);
     this.count(sync);
     return slot;
@@ -230,13 +215,7 @@ export class Store {
   removeFresh(slot: FreshSlot, level?: 'buffered' | 'sync'): void {
     const { buffer } = slot;
     if (buffer === undefined) return this.remove(slot.key, level);
-    const keyLength = slot.keyEnd - slot.keyStart;
-    let at = this.begin(11 + keyLength);
-    const { chunk } = this;
-    chunk[at++] = OperationKind.Remove;
-    at = writeVarint(chunk, at, keyLength);
-    for (let from = slot.keyStart; from < slot.keyEnd; from++) chunk[at++] = buffer[from]!;
-    this.used = at;
+    this.frame.removeBytes(buffer, slot.keyStart, slot.keyEnd);
     this.memtable.dropFresh(slot);
     this.count(this.asksSync(level));
   }
@@ -247,12 +226,7 @@ export class Store {
   }
 
   remove(key: string, level?: 'buffered' | 'sync'): void {
-    let at = this.begin(11 + key.length);
-    const { chunk } = this;
-    chunk[at++] = OperationKind.Remove;
-    at = writeVarint(chunk, at, key.length);
-    at += chunk.write(key, at, 'latin1');
-    this.used = at;
+    this.frame.remove(key);
     this.memtable.remove(key);
     this.count(this.asksSync(level));
   }
@@ -287,64 +261,45 @@ export class Store {
     if (sync) this.syncSequence = this.sequence;
   }
 
-  /** Makes room for an operation of at most `bytes` in the frame of this turn. */
-  private begin(bytes: number): number {
-    if (this.used === 0) {
-      this.onOperation();
-      this.used = this.frameStart + FRAME_HEAD_BYTES;
-      if (this.used + bytes + CHUNK_REST_BYTES > this.chunk.length) {
-        this.chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, FRAME_HEAD_BYTES + bytes + CHUNK_REST_BYTES));
-        this.frameStart = 0;
-        this.used = FRAME_HEAD_BYTES;
-      }
-    } else if (this.used + bytes > this.chunk.length) {
-      const length = this.used - this.frameStart;
-      const larger = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, 2 * (length + bytes)));
-      this.chunk.copy(larger, 0, this.frameStart, this.used); // the former chunk stays with those who have its values
-      this.chunk = larger;
-      this.frameStart = 0;
-      this.used = length;
-    }
-    return this.used;
-  }
-
   // ---- watermarks ----
 
   /** The end of a turn: hands what came since the last one to the operating system, as one frame. */
   commit(): void {
-    if (this.used === 0) {
+    const { frame } = this;
+    if (frame.empty) {
       if (this.syncSequence > this.synced) this.startSync();
       return;
     }
-    const end = this.used;
-    this.used = 0;
     if (this.segment === undefined) {
       // Memory, or failed: the values are in the memtable; a new segment may be on its way.
-      if (this.meanwhile !== undefined) {
-        sealFrame(this.chunk, this.frameStart, end, this.sequence, 0);
-        this.meanwhile.frames.push(this.chunk.subarray(this.frameStart, end));
+      if (this.meanwhile === undefined) frame.discard();
+      else {
+        this.meanwhile.frames.push(frame.end(this.sequence, 0));
         this.meanwhile.sequence = this.sequence;
       }
-      this.frameStart = end;
       if (!this.persistent) {
         this.written = this.sequence;
         this.synced = this.sequence;
       }
       return;
     }
-    sealFrame(this.chunk, this.frameStart, end, this.sequence, this.synced);
-    const frame = this.chunk.subarray(this.frameStart, end);
-    this.frameStart = end;
-    try {
-      for (const file of this.segment.files) file.append(frame);
-    } catch (error) {
-      this.fail(error as Error);
-      return;
-    }
-    this.written = this.sequence;
+    if (!this.appendFrame(this.segment)) return;
     if (this.syncSequence > this.synced) this.startSync();
     else this.syncLater();
     if (this.segment.files[0]!.size + this.replayedBytes > this.segmentBytes) this.rotate();
+  }
+
+  /** Returns whether the open frame could be handed over. */
+  private appendFrame(segment: Segment): boolean {
+    const frame = this.frame.end(this.sequence, this.synced);
+    try {
+      for (const file of segment.files) file.append(frame);
+    } catch (error) {
+      this.fail(error as Error);
+      return false;
+    }
+    this.written = this.sequence;
+    return true;
   }
 
   /** Calls `done` once everything up to `sequence` is synced, or with the error that keeps it from being. */
@@ -450,7 +405,7 @@ export class Store {
       segment = this.createSegment(this.nextNumber++, upTo);
       this.meanwhile = { frames: [], sequence: upTo };
       let expected = 0;
-      for (const frame of this.dumpFrames(upTo)) {
+      for (const frame of this.dump(upTo)) {
         for (const file of segment.files) file.append(frame);
         readOperations(frame, FRAME_HEAD_BYTES, frame.length, () => expected++);
       }
@@ -489,40 +444,10 @@ export class Store {
     }
   }
 
-  /** Everything in the memtable that is needed beside the tables, as frames. */
-  private *dumpFrames(sequence: number): Generator<Buffer> {
-    let parts: Buffer[] = [];
-    let bytes = 0;
-    const frame = (): Buffer => {
-      const whole = Buffer.concat([Buffer.alloc(FRAME_HEAD_BYTES), ...parts]);
-      sealFrame(whole, 0, whole.length, sequence, 0);
-      parts = [];
-      bytes = 0;
-      return whole;
-    };
-    const { summaryPrefix } = this.options;
-    const memtable = this.memtable;
-    const entries = function* (): Generator<Entry> {
-      if (summaryPrefix === undefined) return yield* memtable.scan('', undefined);
-      yield* memtable.scan('', summaryPrefix);
-      yield* memtable.scan(successor(summaryPrefix), undefined);
-      yield* memtable.scan(summaryPrefix, successor(summaryPrefix));
-    };
+  /** Everything in the memtable that is needed beside the tables. */
+  private dump(sequence: number): Iterable<Buffer> {
     const nothingOlder = this.tables.length === 0 && this.frozen === undefined;
-    for (const { key, value } of entries()) {
-      if (value === undefined && nothingOlder) continue;
-      const head = Buffer.allocUnsafe(22 + key.length);
-      if (value === undefined) head[0] = OperationKind.Remove;
-      else head[0] = memtable.find(key)!.fresh ? OperationKind.PutFresh : OperationKind.Put;
-      let at = writeVarint(head, 1, key.length);
-      at += head.write(key, at, 'latin1');
-      if (value !== undefined) at = writeVarint(head, at, value.length);
-      parts.push(head.subarray(0, at));
-      if (value !== undefined) parts.push(value);
-      bytes += at + (value?.length ?? 0);
-      if (bytes > CHUNK_BYTES) yield frame();
-    }
-    if (parts.length > 0) yield frame();
+    return dumpFrames(this.memtable, sequence, nothingOlder, this.options.summaryPrefix);
   }
 
   /** The segment holds all that was in memory when it began: what came since follows. */
@@ -575,19 +500,7 @@ export class Store {
   private rotate(): void {
     if (this.frozen !== undefined || this.maintaining !== undefined || this.closed) return; // it grows until that is done
     this.beforeRotation();
-    if (this.used !== 0) {
-      const end = this.used;
-      this.used = 0;
-      sealFrame(this.chunk, this.frameStart, end, this.sequence, this.synced);
-      const frame = this.chunk.subarray(this.frameStart, end);
-      this.frameStart = end;
-      try {
-        for (const file of this.segment!.files) file.append(frame);
-      } catch (error) {
-        return this.fail(error as Error);
-      }
-      this.written = this.sequence;
-    }
+    if (!this.frame.empty && !this.appendFrame(this.segment!)) return;
     this.replayedBytes = 0;
     const former = this.segment!;
     let next: Segment;
@@ -613,7 +526,7 @@ export class Store {
     const carried = new MemTable();
     const put = replayInto(carried);
     try {
-      for (const frame of this.dumpFrames(this.sequence)) {
+      for (const frame of this.dump(this.sequence)) {
         for (const file of next.files) file.append(frame);
         readOperations(frame, FRAME_HEAD_BYTES, frame.length, put);
       }
