@@ -1,4 +1,5 @@
-import { reasonName } from '../protocol/index.js';
+import { ProtocolFailure, ReasonCode, reasonName } from '../protocol/index.js';
+import { PingTimeout } from './connection.js';
 
 export type ClientErrorCode =
   | 'CLIENT_DIAL_FAILED'
@@ -35,4 +36,33 @@ export class ClientError extends Error {
 export function describeReason(reasonCode: number, reasonString: string | undefined): string {
   const text = `${reasonName(reasonCode)} (0x${reasonCode.toString(16).padStart(2, '0')})`;
   return reasonString === undefined ? text : `${text}: ${reasonString}`;
+}
+
+/** What ended a connection to `address` that had been there. */
+export function closingError(error: Error | undefined, address: string): ClientError {
+  if (error instanceof ClientError) return error;
+  if (error instanceof ProtocolFailure) {
+    const text = `${address} broke the protocol: ${error.message}`;
+    return new ClientError('CLIENT_PROTOCOL_FAILURE', text, error.reasonCode, error);
+  }
+  if (error instanceof PingTimeout) {
+    const text = `${address}: ${error.message}`;
+    return new ClientError('CLIENT_KEEP_ALIVE_TIMEOUT', text, ReasonCode.KeepAliveTimeout, error);
+  }
+  const reason = error === undefined ? 'the server closed it' : error.message;
+  const text = `the connection to ${address} was lost: ${reason}`;
+  return new ClientError('CLIENT_CONNECTION_LOST', text, undefined, error);
+}
+
+/** What kept a client from connecting to `address`. */
+export function asClientError(error: unknown, address: string): ClientError {
+  if (error instanceof ClientError) return error;
+  const text = `cannot connect to ${address}: ${reasonOf(error)}`;
+  return new ClientError('CLIENT_DIAL_FAILED', text, undefined, error);
+}
+
+/** Dialling several addresses of a name gives an AggregateError without a message of its own. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
 }

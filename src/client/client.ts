@@ -24,14 +24,16 @@ import {
   reasonCodeOf,
   type SubscriptionRequest,
 } from '../protocol/index.js';
-import { ClientError, describeReason } from './client-error.js';
+import { asClientError, ClientError, closingError, describeReason } from './client-error.js';
 import type { Authenticator, ClientHandlers, ClientOptions } from './client-options.js';
 import { clientDefaults, packetBytesMaxDefault } from './client-options.js';
-import { Connection, PingTimeout } from './connection.js';
+import { Connection } from './connection.js';
 import { describeTarget, dial } from './dial.js';
 import { IncomingMessages } from './incoming-messages.js';
 import { type OutgoingMessage, OutgoingMessages, type PublishResult } from './outgoing-messages.js';
 import { PacketIds } from './packet-ids.js';
+import { type AnswerResult, PendingAnswers } from './pending-answers.js';
+import { ServerLimits } from './server-limits.js';
 
 export interface PublishOptions {
   qos?: QoS;
@@ -39,33 +41,7 @@ export interface PublishOptions {
   properties?: Properties;
 }
 
-export interface AnswerResult {
-  /** one for each filter, in order; all 0 for an UNSUBACK of 3.x */
-  reasonCodes: number[];
-  properties?: Properties;
-}
-
-interface Request {
-  count: number;
-  resolve(result: AnswerResult): void;
-  reject(error: Error): void;
-}
-
 const sent: Promise<PublishResult> = Promise.resolve({ reasonCode: 0 });
-
-/** What CONNACK allows, in the standard's defaults until it says otherwise. */
-interface ServerLimits {
-  maximumQoS: number;
-  retainAvailable: boolean;
-  maximumPacketSize: number;
-  topicAliasMaximum: number;
-}
-const noLimits: ServerLimits = {
-  maximumQoS: 2,
-  retainAvailable: true,
-  maximumPacketSize: packetBytesMaxDefault,
-  topicAliasMaximum: 0,
-};
 
 export class MqttClient {
   /** As given, or as the server assigned it. */
@@ -75,17 +51,16 @@ export class MqttClient {
 
   private state: 'idle' | 'connecting' | 'connected' | 'waiting' = 'idle';
   private connection: Connection | undefined;
-  private limits = noLimits;
+  private limits: ServerLimits;
   private readonly packetIds = new PacketIds();
   private readonly outgoing: OutgoingMessages;
   private readonly incoming: IncomingMessages;
-  private readonly requests = new Map<number, Request>();
+  private readonly answers: PendingAnswers;
   private readonly subscriptions = new Map<
     string,
     { request: SubscriptionRequest; properties: Properties | undefined }
   >();
   private readonly acknowledgeProperties: Record<4 | 5 | 6 | 7, Properties | undefined>;
-  private topicAliases = new Map<string, number>();
   private handshake: { resolve(connack: ConnackPacket): void; reject(error: ClientError): void } | undefined;
   private reauthentication: { resolve(): void; reject(error: ClientError): void } | undefined;
   private dialling: AbortController | undefined;
@@ -100,6 +75,8 @@ export class MqttClient {
   ) {
     this.clientId = options.clientId;
     this.address = describeTarget(options.target);
+    this.limits = new ServerLimits(this.address, {});
+    this.answers = new PendingAnswers(this.packetIds, this.address);
     const { puback, pubrec, pubrel, pubcomp } = options.acknowledgeProperties ?? {};
     this.acknowledgeProperties = { 4: puback, 5: pubrec, 6: pubrel, 7: pubcomp };
     this.outgoing = new OutgoingMessages(
@@ -145,7 +122,7 @@ export class MqttClient {
       try {
         return await this.attempt();
       } catch (error) {
-        const failure = this.asClientError(error);
+        const failure = asClientError(error, this.address);
         if (this.options.reconnect?.initial !== true || failure.code === 'CLIENT_CLOSED') {
           this.becomeIdle(failure);
           throw failure;
@@ -171,7 +148,7 @@ export class MqttClient {
     { qos = 0, retain = false, properties }: PublishOptions = {},
   ): Promise<PublishResult> {
     if (this.state === 'connected') {
-      const refusal = this.refusalOf(qos, retain);
+      const refusal = this.limits.refusalOf(qos, retain);
       if (refusal !== undefined) return Promise.reject(refusal);
     } else if (qos === 0 || this.options.reconnect === undefined) {
       return Promise.reject(this.notConnected());
@@ -302,7 +279,7 @@ export class MqttClient {
       this.connection = undefined;
       this.handshake = undefined;
       connection?.destroy();
-      throw this.asClientError(error);
+      throw asClientError(error, this.address);
     } finally {
       clearTimeout(timer);
       this.dialling = undefined;
@@ -378,13 +355,7 @@ export class MqttClient {
     const reconnected = this.everConnected;
     this.everConnected = true;
     this.clientId = properties?.assignedClientIdentifier ?? this.clientId;
-    this.limits = {
-      maximumQoS: properties?.maximumQoS ?? 2,
-      retainAvailable: properties?.retainAvailable !== 0,
-      maximumPacketSize: properties?.maximumPacketSize ?? packetBytesMaxDefault,
-      topicAliasMaximum: properties?.topicAliasMaximum ?? 0,
-    };
-    this.topicAliases = new Map();
+    this.limits = new ServerLimits(this.address, connack);
     const keepAlive = properties?.serverKeepAlive ?? options.keepAlive; // [MQTT-3.1.2-21]
     connection.keepAlive(keepAlive, options.pingTimeoutMs ?? keepAlive * 1000);
     this.incoming.start(connack.sessionPresent);
@@ -443,7 +414,7 @@ export class MqttClient {
         break;
       case PacketType.Suback:
       case PacketType.Unsuback:
-        this.onAnswer(packet.packetId, packet.reasonCodes, packet.properties);
+        this.answers.onAnswer(packet.packetId, packet.reasonCodes, packet.properties);
         break;
       case PacketType.Disconnect:
         this.onServerDisconnect(packet);
@@ -460,15 +431,6 @@ export class MqttClient {
     const reason = describeReason(packet.reasonCode, packet.properties?.reasonString);
     const text = `${this.address} disconnected the client: ${reason}`;
     this.connection?.end(new ClientError('CLIENT_SERVER_DISCONNECTED', text, packet.reasonCode));
-  }
-
-  private onAnswer(packetId: number, reasonCodes: number[], properties: Properties | undefined): void {
-    const request = this.requests.get(packetId);
-    if (request === undefined) return;
-    this.requests.delete(packetId);
-    this.packetIds.release(packetId);
-    const codes = reasonCodes.length === 0 ? Array<number>(request.count).fill(0) : reasonCodes;
-    request.resolve(properties === undefined ? { reasonCodes: codes } : { reasonCodes: codes, properties });
   }
 
   private onAuth(reasonCode: number, properties: Properties | undefined): void {
@@ -552,68 +514,19 @@ export class MqttClient {
 
   /** Undefined, or why the server would not take it. */
   private transmitPublish(packet: PublishPacket): ClientError | undefined {
-    const { topicName } = packet;
     this.handlers.onPacket?.('sent', packet);
-    const newAlias = this.applyTopicAlias(packet);
+    const aliasSent = this.options.automaticTopicAliases === true ? this.limits.applyTopicAlias(packet) : undefined;
     const bytes = encodePacket(packet, this.options.protocolVersion);
-    if (bytes.length > this.limits.maximumPacketSize) {
-      // [MQTT-3.2.2-15]
-      return new ClientError(
-        'CLIENT_NOT_SUPPORTED_BY_SERVER',
-        `${this.address} takes packets of ${this.limits.maximumPacketSize} bytes, this PUBLISH has ${bytes.length}`,
-        ReasonCode.PacketTooLarge,
-      );
-    }
-    if (newAlias !== undefined) this.topicAliases.set(topicName, newAlias);
+    const refusal = this.limits.refusalOfSize(bytes.length);
+    if (refusal !== undefined) return refusal;
+    aliasSent?.();
     this.connection?.send(bytes);
-    return undefined;
-  }
-
-  /** Returns an alias that this packet is the first to use [MQTT-3.2.2-17] [MQTT-3.2.2-18]. */
-  private applyTopicAlias(packet: PublishPacket): number | undefined {
-    if (this.options.automaticTopicAliases !== true || packet.properties?.topicAlias !== undefined) return undefined;
-    const known = this.topicAliases.get(packet.topicName);
-    if (known !== undefined) {
-      packet.topicName = '';
-      packet.properties = { ...packet.properties, topicAlias: known };
-      return undefined;
-    }
-    if (this.topicAliases.size >= this.limits.topicAliasMaximum) return undefined;
-    const topicAlias = this.topicAliases.size + 1;
-    packet.properties = { ...packet.properties, topicAlias };
-    return topicAlias;
-  }
-
-  private refusalOf(qos: QoS, retain: boolean): ClientError | undefined {
-    if (qos > this.limits.maximumQoS) {
-      const text = `${this.address} takes messages up to QoS ${this.limits.maximumQoS}, not QoS ${qos}`;
-      return new ClientError('CLIENT_NOT_SUPPORTED_BY_SERVER', text, ReasonCode.QoSNotSupported); // [MQTT-3.2.2-11]
-    }
-    if (retain && !this.limits.retainAvailable) {
-      const text = `${this.address} takes no retained messages`;
-      return new ClientError('CLIENT_NOT_SUPPORTED_BY_SERVER', text, ReasonCode.RetainNotSupported); // [MQTT-3.2.2-14]
-    }
     return undefined;
   }
 
   private request(count: number, packetOf: (packetId: number) => Packet): Promise<AnswerResult> {
     if (this.state !== 'connected') return Promise.reject(this.notConnected());
-    const packetId = this.packetIds.take();
-    if (packetId === undefined) {
-      return Promise.reject(
-        new ClientError('CLIENT_QUEUE_FULL', `all packet identifiers for ${this.address} are in use`),
-      );
-    }
-    return new Promise((resolve, reject) => {
-      try {
-        this.sendPacket(packetOf(packetId));
-      } catch (error) {
-        this.packetIds.release(packetId);
-        reject(error as Error);
-        return;
-      }
-      this.requests.set(packetId, { count, resolve, reject });
-    });
+    return this.answers.ask(count, (packetId) => this.sendPacket(packetOf(packetId)));
   }
 
   // Ending
@@ -627,7 +540,7 @@ export class MqttClient {
     const closedByUs = this.connection !== connection;
     if (!closedByUs) {
       this.connection = undefined;
-      const failure = this.closingError(error);
+      const failure = closingError(error, this.address);
       if (this.handshake !== undefined) {
         const { handshake } = this;
         this.handshake = undefined;
@@ -661,7 +574,7 @@ export class MqttClient {
         await this.attempt(true);
         return;
       } catch (error) {
-        const failure = this.asClientError(error);
+        const failure = asClientError(error, this.address);
         if (failure.code === 'CLIENT_CLOSED') return;
         this.handlers.onReconnectFailed?.(failure);
       }
@@ -695,56 +608,12 @@ export class MqttClient {
   }
 
   private failRequests(failure: ClientError): void {
-    const requests = [...this.requests];
-    this.requests.clear();
-    for (const [packetId, request] of requests) {
-      this.packetIds.release(packetId);
-      request.reject(failure);
-    }
+    this.answers.fail(failure);
     this.reauthentication?.reject(failure);
     this.reauthentication = undefined;
-  }
-
-  private closingError(error: Error | undefined): ClientError {
-    if (error instanceof ClientError) return error;
-    if (error instanceof ProtocolFailure) {
-      return new ClientError(
-        'CLIENT_PROTOCOL_FAILURE',
-        `${this.address} broke the protocol: ${error.message}`,
-        error.reasonCode,
-        error,
-      );
-    }
-    if (error instanceof PingTimeout) {
-      return new ClientError(
-        'CLIENT_KEEP_ALIVE_TIMEOUT',
-        `${this.address}: ${error.message}`,
-        ReasonCode.KeepAliveTimeout,
-        error,
-      );
-    }
-    const reason = error === undefined ? 'the server closed it' : error.message;
-    return new ClientError(
-      'CLIENT_CONNECTION_LOST',
-      `the connection to ${this.address} was lost: ${reason}`,
-      undefined,
-      error,
-    );
-  }
-
-  private asClientError(error: unknown): ClientError {
-    if (error instanceof ClientError) return error;
-    const reason = reasonOf(error);
-    return new ClientError('CLIENT_DIAL_FAILED', `cannot connect to ${this.address}: ${reason}`, undefined, error);
   }
 
   private notConnected(): ClientError {
     return new ClientError('CLIENT_NOT_CONNECTED', `not connected to ${this.address}`);
   }
-}
-
-/** Dialling several addresses of a name gives an AggregateError without a message of its own. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
-  return error instanceof Error ? error.message : String(error);
 }
