@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { type Logger, LogLevel } from '../../src/base/index.js';
 import {
   type AuthorityHost,
+  type BundleContents,
   bundleFileNames,
   bundleFiles,
   CertificateAuthority,
@@ -145,7 +146,7 @@ async function issue(request: CaRequest): Promise<void> {
   const names = all(request, '--name');
   const password = bundlePassword(request);
   const authority = await open(request, 'use');
-  await packed(request, authority, commonName, password, () =>
+  await packed(request, authority, { commonName, purpose, password }, () =>
     authority.issue({ commonName, organization: one(request, '--organization'), purpose, names, ...terms(request) }),
   );
   const nowMs = Date.now();
@@ -191,8 +192,8 @@ async function renew(request: CaRequest): Promise<void> {
   const change = { newKey, revokeOld: has(request, '--revoke-old'), ...(days === undefined ? {} : { days }) };
   if (newKey) {
     const password = bundlePassword(request);
-    const { commonName = reference } = authority.find(reference);
-    return packed(request, authority, commonName, password, () => authority.renew(reference, change));
+    const { commonName = reference, purpose } = authority.find(reference);
+    return packed(request, authority, { commonName, purpose, password }, () => authority.renew(reference, change));
   }
   const place = reserve(request);
   printCertificate(request, place, await orGiveUp(place, () => authority.renew(reference, change)));
@@ -202,8 +203,7 @@ async function renew(request: CaRequest): Promise<void> {
 async function packed(
   request: CaRequest,
   authority: CertificateAuthority,
-  commonName: string,
-  password: string | undefined,
+  { commonName, purpose, password }: Pick<BundleContents, 'commonName' | 'purpose' | 'password'>,
   make: () => Promise<Issued>,
 ): Promise<void> {
   const [folder, zip] = [one(request, '--out'), one(request, '--zip')];
@@ -213,10 +213,10 @@ async function packed(
   const place =
     folder === undefined
       ? Place.file(zip ?? `${name}.zip`)
-      : Place.folder(folder, bundleFileNames(commonName, true, password !== undefined));
+      : Place.folder(folder, bundleFileNames(commonName, purpose, true, password !== undefined));
   const issued = await orGiveUp(place, make);
   const authorities = authority.authority();
-  const contents = { commonName, chain: issued.chain, key: issued.key, authorities, host, port, password };
+  const contents = { commonName, purpose, chain: issued.chain, key: issued.key, authorities, host, port, password };
   const files = place.write(
     folder === undefined
       ? [{ name: '', contents: await makeBundle(contents, Date.now()), mode: 0o600 }]
@@ -268,14 +268,14 @@ async function add(request: CaRequest): Promise<void> {
 }
 
 async function revoke(request: CaRequest): Promise<void> {
-  const reason = one(request, '--reason') ?? 'unspecified';
-  if (!(revocationReasons as readonly string[]).includes(reason))
+  const reason = one(request, '--reason');
+  if (reason !== undefined && !(revocationReasons as readonly string[]).includes(reason))
     throw new CaRefusal(`revoke: ${JSON.stringify(reason)} is no reason; there are ${revocationReasons.join(', ')}`, 2);
   const authority = await open(request, 'use');
   const [reference = ''] = request.operands;
   const ids = has(request, '--all') ? authority.findAll(reference).map(({ id }) => id) : [reference];
   const entries: ListedCertificate[] = [];
-  for (const id of ids) entries.push(await authority.revoke(id, reason as RevocationReason));
+  for (const id of ids) entries.push(await authority.revoke(id, reason as RevocationReason | undefined));
   const { cannotIssue } = authority.describe();
   if (cannotIssue !== undefined)
     request.warn(

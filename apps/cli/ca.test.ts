@@ -120,6 +120,14 @@ describe('dunlin ca', () => {
     writeFileSync(join(out, 'README.txt'), 'mine');
     await refused(1, /exists already/, 'issue', 'pump', '--out', out);
     assert.equal(readFileSync(join(out, 'README.txt'), 'utf8'), 'mine');
+    // A certificate of a server is of no use in examples for clients.
+    const own = folder.at('own');
+    await done('issue', 'hall', '--server', '--name', 'hall.example', '--out', own);
+    assert.deepEqual(readdirSync(own).sort(), ['README.txt', 'ca.crt', 'hall.crt', 'hall.key']);
+    assert.match(
+      readFileSync(join(own, 'README.txt'), 'utf8'),
+      /^Certificate of the MQTT server hall\n[\s\S]*hall\.example/,
+    );
     folder.write('short', 'abc');
     await refused(
       2,

@@ -11,11 +11,28 @@ import {
   resolveMosquitto,
 } from '../../src/config/index.js';
 
+const help = `dunlin config: configuration files
+
+Usage: dunlin config check FILE                         names every problem of a dunlin.yaml or mosquitto.conf, with its line
+       dunlin config convert FILE [-o FILE] [--force]   writes a mosquitto.conf as a dunlin.yaml
+       dunlin config reference                          prints all settings with their defaults
+
+  -o, --output FILE  convert: writes this file, for its owner alone, in the place of standard output
+      --force        convert: also where FILE is there already
+  -h, --help         this text
+
+check and convert end with 0 when nothing is wrong, 2 when the file or the arguments are, 1 when convert cannot write.
+`;
+
 const usage = `dunlin: use \`dunlin config check FILE\`, \`dunlin config convert FILE [-o FILE] [--force]\` or \`dunlin config reference\`
 `;
 
 export async function runConfig([action, ...rest]: string[]): Promise<number> {
   const [file] = rest;
+  if ([action, ...rest].some((argument) => argument === '-h' || argument === '--help')) {
+    process.stdout.write(help);
+    return 0;
+  }
   if (action === 'reference' && file === undefined) {
     process.stdout.write(formatReference());
     return 0;

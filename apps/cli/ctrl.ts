@@ -39,9 +39,10 @@ async function run(args: readonly string[], secrets: SecretInput): Promise<numbe
   }
   if (options === 'version') throw new UsageError('dunlin --version tells the version.');
   if (module !== 'dynsec') throw new UsageError(`There is no module ${JSON.stringify(module)}; there is dynsec.`);
-  if (command === undefined || command === 'help') {
+  const helped = command === 'help' || command === '--help';
+  if (command === undefined || helped) {
     process.stdout.write(dynsecHelp());
-    return command === 'help' ? ctrlExitCodes.ok : ctrlExitCodes.failed;
+    return helped ? ctrlExitCodes.ok : ctrlExitCodes.failed;
   }
   if (command === 'init') return initialise(commandArguments, secrets);
   const definition = findDynsecCommand(command);

@@ -50,6 +50,10 @@ const ADDRESS_PATIENCE_MS = 3000;
 
 export async function main(args: string[]): Promise<number> {
   setDefaultAutoSelectFamilyAttemptTimeout(ADDRESS_PATIENCE_MS);
+  // Nobody reads any more (`| head`): what is left to say is dropped, and the command ends as it would have.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   const [first = ''] = args;
   const forBroker = first === '' || first.startsWith('-');
   if (first === 'help' || (forBroker && (args.includes('-h') || args.includes('--help')))) {

@@ -642,6 +642,9 @@ describe('refusals', { skip }, () => {
       assert.equal(result.exitCode, 1, args.join(' '));
       assert.match(result.errors, /cannot be honoured|TLS options need TLS|needs MQTT 5.0/);
     }
+    const alone = await ours('pub', ['-t', 'a', '-m', 'b', '-D', 'publish', 'subscription-identifier', '1']);
+    assert.equal(alone.exitCode, 1);
+    assert.match(alone.errors, /subscription-identifier property not supported for publish/);
     const help = await ours('sub', ['--help']);
     assert.equal(help.exitCode, 0);
     assert.match(help.output, /--remove-retained/);

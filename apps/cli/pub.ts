@@ -72,8 +72,10 @@ class Publisher {
       return;
     }
     const settled = published.then(
-      ({ reasonCode }) => {
-        if (reasonCode >= 0x80) this.run.say(`Warning: Publish ${number} failed: ${reasonText(reasonCode)}.`);
+      ({ reasonCode, properties }) => {
+        if (reasonCode < 0x80) return;
+        this.run.say(`Warning: Publish ${number} failed: ${reasonText(reasonCode)}.`);
+        if (properties?.reasonString !== undefined) this.run.say(properties.reasonString);
       },
       (error: unknown) => {
         if (!isClosing(error)) this.run.fail(error);

@@ -17,14 +17,21 @@ async function requestAndPrint(options: ToolOptions, clientOptions: ClientOption
   if (source === undefined || source.kind === 'lines' || responseTopic === undefined) return exitCodes.failed;
   const print = printerOf(options);
   const payload = await readPayload(source);
-  const run: ToolRun = new ToolRun(options, clientOptions, {
-    onClose: (error) => run.fail(error),
-    onMessage: (message) => {
-      if (run.finished || (options.noRetained && message.retain)) return;
-      run.output.write(print(message));
-      run.finish(exitCodes.ok);
+  // later messages stay unacknowledged, for a session that is kept
+  const run: ToolRun = new ToolRun(
+    options,
+    { ...clientOptions, manualAcknowledge: true },
+    {
+      onClose: (error) => run.fail(error),
+      onMessage: (message) => {
+        if (run.finished) return;
+        message.acknowledge();
+        if (options.noRetained && message.retain) return;
+        run.output.write(print(message));
+        run.finish(exitCodes.ok);
+      },
     },
-  });
+  );
   return run.run(async () => {
     const { reasonCodes } = await run.client.subscribe(
       [subscriptionOf(responseTopic, options)],

@@ -107,6 +107,27 @@ describe('the command', { timeout: 300_000 }, () => {
     assert.equal((await run('config', 'reference')).stdout, formatReference());
   });
 
+  it('has a help for each command that its help names', async () => {
+    for (const name of ['pub', 'sub', 'rr', 'bench', 'storage', 'passwd', 'ctrl', 'ca', 'config']) {
+      const help = await run(name, '--help');
+      assert.equal(help.code, 0, name);
+      assert.match(help.stdout, new RegExp(`Usage: dunlin ${name} |^dunlin ${name}: `), name);
+    }
+    assert.equal((await run('config', 'check', '--help')).code, 0);
+    assert.equal((await run('ctrl', 'dynsec', '--help')).code, 0);
+  });
+
+  it('ends quietly when nobody reads on', async () => {
+    const child = spawn(process.execPath, [command, 'config', 'reference'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let errors = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk.toString();
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    assert.deepEqual({ code, errors }, { code: 0, errors: '' });
+  });
+
   it('ends with 2 when it does not understand', async () => {
     for (const [args, expected] of [
       [['serve'], /^dunlin: unknown command "serve"; there are pub, sub, rr, bench, config/],

@@ -2,7 +2,7 @@
  * `dunlin sub`: subscribes and prints, with the options, output and exit codes of mosquitto_sub.
  */
 import type { ClientOptions, IncomingMessage } from '../../src/client/index.js';
-import { type SubscriptionRequest, topicMatches } from '../../src/protocol/index.js';
+import { PacketType, type SubscriptionRequest, topicMatches } from '../../src/protocol/index.js';
 import { FormatError } from './client-output/message-format.js';
 import { messagePrinter } from './client-output/message-printer.js';
 import { reasonText } from './client-tool/failure-text.js';
@@ -25,10 +25,18 @@ export function printerOf(options: ToolOptions): ReturnType<typeof messagePrinte
 async function subscribeAndPrint(options: ToolOptions, clientOptions: ClientOptions): Promise<number> {
   const print = printerOf(options);
   let count = 0;
+  // set by the SUBACK itself: the messages behind it may come in the same read
+  let leaving = false;
   const run: ToolRun = new ToolRun(
     options,
-    { ...clientOptions, reconnect: { delayMsMin: 1000, delayMsMax: 1000, initial: false } },
+    // what is not dealt with any more stays unacknowledged, so that a session that is kept has it the next time
+    { ...clientOptions, manualAcknowledge: true, reconnect: { delayMsMin: 1000, delayMsMax: 1000, initial: false } },
     {
+      onPacket: (direction, packet) => {
+        if (direction !== 'received' || packet.type !== PacketType.Suback) return;
+        if (options.debug) run.output.write(`Subscribed (mid: 1): ${packet.reasonCodes.join(', ')}\n`);
+        leaving = options.exitWhenSubscribed;
+      },
       onConnect: () => {
         subscribeAll(run).catch((error: unknown) => {
           // a lost connection subscribes again when it is back
@@ -36,10 +44,17 @@ async function subscribeAndPrint(options: ToolOptions, clientOptions: ClientOpti
         });
       },
       onMessage: (message) => {
-        if (run.finished || !wanted(message, options, run)) return;
-        run.output.write(print(message));
-        count += 1;
-        if (count === options.messageCountMax) run.finish(exitCodes.ok);
+        if (run.finished || leaving) return;
+        if (options.retainedOnly && !message.retain) {
+          run.finish(exitCodes.ok);
+          return;
+        }
+        if (wanted(message, options, run)) {
+          run.output.write(print(message));
+          count += 1;
+          if (count === options.messageCountMax) run.finish(exitCodes.ok);
+        }
+        message.acknowledge();
       },
     },
   );
@@ -49,10 +64,6 @@ async function subscribeAndPrint(options: ToolOptions, clientOptions: ClientOpti
 /** What the options leave of a message; what they ask to do about it besides printing happens here too. */
 function wanted(message: IncomingMessage, options: ToolOptions, run: ToolRun): boolean {
   const { topicName, retain } = message;
-  if (options.retainedOnly && !retain) {
-    run.finish(exitCodes.ok);
-    return false;
-  }
   if (options.filterOut.some((filter) => topicMatches(filter, topicName))) return false;
   if (options.removeRetained && retain) removeRetained(run, topicName);
   if (options.noRetained && retain) return false;
@@ -82,7 +93,6 @@ async function subscribeAll(run: ToolRun): Promise<void> {
   const unsubscribed =
     options.unsubscribe.length === 0 ? undefined : client.unsubscribe(options.unsubscribe, properties.unsubscribe);
   const { reasonCodes } = await answer;
-  if (options.debug) run.output.write(`Subscribed (mid: 1): ${reasonCodes.join(', ')}\n`);
   if (reasonCodes.every((code) => code >= 0x80)) {
     run.say(`All subscription requests were denied: ${reasonCodes.map(reasonText).join(', ')}.`);
     run.finish(reasonCodes[0]!);

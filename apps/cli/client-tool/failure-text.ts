@@ -1,5 +1,6 @@
 /**
- * Failures as these tools say them, with their exit codes: 1, or the server's code when it refused the connection.
+ * Failures as these tools say them, with their exit codes: the server's code when it refused the connection, 7 when it was
+ * lost, else 1.
  */
 import { getSystemErrorMap } from 'node:util';
 import { ClientError } from '../../../src/client/index.js';
@@ -32,6 +33,9 @@ const systemTexts: Record<string, string> = {
   ENETUNREACH: 'Network is unreachable',
 };
 
+/** What scripts know from libmosquitto as MOSQ_ERR_CONN_LOST. */
+const connectionLost = 7;
+
 export interface FailureReport {
   text: string;
   exitCode: number;
@@ -62,7 +66,7 @@ export function reportFailure(error: unknown, address: string, version: Protocol
     if (system !== undefined)
       return { text: `Error: ${systemTexts[system] ?? systemMessage(system)} (${address})`, exitCode: 1 };
   }
-  return { text: `Error: ${error.message}`, exitCode: 1 };
+  return { text: `Error: ${error.message}`, exitCode: error.code === 'CLIENT_CONNECTION_LOST' ? connectionLost : 1 };
 }
 
 function reportRefusal(

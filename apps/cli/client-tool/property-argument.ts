@@ -53,6 +53,9 @@ export function addProperty(
   if (!propertyAllowed(definition, places[place as PropertyCommand])) {
     throw new UsageError(`${identifier} property not allowed for ${place} in --property argument.`);
   }
+  // [MQTT-3.3.4-6] only a server puts it there
+  if (place === 'publish' && definition.name === 'subscriptionIdentifiers')
+    throw new UsageError(`${identifier} property not supported for ${place} in --property argument.`);
   const properties = (options.properties[place as PropertyCommand] ??= {});
   setProperty(properties, definition, identifier, values);
 }

@@ -33,7 +33,15 @@ export class ToolRun {
     const debug = options.debug ? new DebugLines(clientOptions.clientId, (line) => this.output.write(line)) : undefined;
     this.client = new MqttClient(
       clientOptions,
-      debug === undefined ? handlers : { ...handlers, onPacket: debug.onPacket },
+      debug === undefined
+        ? handlers
+        : {
+            ...handlers,
+            onPacket: (direction, packet) => {
+              debug.onPacket(direction, packet);
+              handlers.onPacket?.(direction, packet);
+            },
+          },
     );
     this.done = new Promise((resolve) => {
       this.resolve = resolve;

@@ -232,6 +232,7 @@ describe('certificates of clients', () => {
     assert.equal(accepts(), undefined);
     assert.equal(entriesOf(authority), 0);
     await authority.revoke('device', 'keyCompromise');
+    await authority.revoke('device');
     await assert.rejects(authority.authorize('device'), fault('CA_INPUT', /key was compromised/));
     await authority.authorize('device', { force: true });
     await assert.rejects(authority.revoke('device', 'whim' as 'unspecified'), fault('CA_INPUT', /"whim" is no reason/));

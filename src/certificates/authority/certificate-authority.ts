@@ -238,7 +238,7 @@ export class CertificateAuthority {
     return this.changes.make(async () => this.index.addIdentity(identity));
   }
 
-  revoke(reference: string, reason: RevocationReason = 'unspecified'): Promise<ListedCertificate> {
+  revoke(reference: string, reason?: RevocationReason): Promise<ListedCertificate> {
     return this.changes.make(() => this.revoked.revoke(reference, reason));
   }
 

@@ -1,5 +1,6 @@
 /**
  * The ready zip for one client: certificate, key, authority, and how Mosquitto's tools, MQTT.js and Paho for Python use them.
+ * That for a server has no such examples: they would show its certificate as that of a client.
  *
  * Texts are safe to run whatever the client is called: file names hold letters, digits, `.`, `_` and `-` only, and everything
  * else is quoted for the language it stands in.
@@ -11,7 +12,8 @@ import { makeZip, type ZipEntry } from './zip.js';
 
 export interface BundleContents {
   readonly commonName: string;
-  /** The client's certificate first, then its issuers without the root. */
+  readonly purpose: 'client' | 'server';
+  /** The certificate itself first, then its issuers without the root. */
   readonly chain: readonly X509Certificate[];
   /** Absent when the client has made it and kept it. */
   readonly key: KeyObject | undefined;
@@ -37,10 +39,16 @@ export function fileNameFor(commonName: string): string {
 }
 
 /** The names of the files that `bundleFiles` makes. */
-export function bundleFileNames(commonName: string, withKey: boolean, withPassword: boolean): string[] {
+export function bundleFileNames(
+  commonName: string,
+  purpose: 'client' | 'server',
+  withKey: boolean,
+  withPassword: boolean,
+): string[] {
   const name = fileNameFor(commonName);
   const keyFiles = withKey ? [`${name}.key`, ...(withPassword ? [`${name}.p12`] : [])] : [];
-  return [`${name}.crt`, 'ca.crt', 'README.txt', 'mosquitto.sh', 'mqttjs.mjs', 'python.py', ...keyFiles];
+  const examples = purpose === 'client' ? ['mosquitto.sh', 'mqttjs.mjs', 'python.py'] : [];
+  return [`${name}.crt`, 'ca.crt', 'README.txt', ...examples, ...keyFiles];
 }
 
 export async function makeBundle(contents: BundleContents, nowMs: number): Promise<Buffer> {
@@ -48,16 +56,19 @@ export async function makeBundle(contents: BundleContents, nowMs: number): Promi
 }
 
 export async function bundleFiles(contents: BundleContents): Promise<ZipEntry[]> {
-  const { commonName, chain, key, authorities, password } = contents;
+  const { commonName, purpose, chain, key, authorities, password } = contents;
   const name = fileNameFor(commonName);
   const files: ZipEntry[] = [
     { name: `${name}.crt`, contents: chain.map(String).join(''), mode: 0o644 },
     { name: 'ca.crt', contents: authorities.map(String).join(''), mode: 0o644 },
     { name: 'README.txt', contents: readme(contents, name), mode: 0o644 },
-    { name: 'mosquitto.sh', contents: mosquittoScript(contents, name), mode: 0o755 },
-    { name: 'mqttjs.mjs', contents: mqttjsScript(contents, name), mode: 0o644 },
-    { name: 'python.py', contents: pahoScript(contents, name), mode: 0o644 },
   ];
+  if (purpose === 'client')
+    files.push(
+      { name: 'mosquitto.sh', contents: mosquittoScript(contents, name), mode: 0o755 },
+      { name: 'mqttjs.mjs', contents: mqttjsScript(contents, name), mode: 0o644 },
+      { name: 'python.py', contents: pahoScript(contents, name), mode: 0o644 },
+    );
   if (key !== undefined) {
     files.push({ name: `${name}.key`, contents: privateKeyPem(key), mode: 0o600 });
     if (password !== undefined) {
@@ -79,30 +90,35 @@ const pythonString = (text: string) =>
     (character) => `\\U${character.codePointAt(0)!.toString(16).padStart(8, '0')}`,
   );
 
-function readme({ commonName, chain, key, host, port, password }: BundleContents, name: string): string {
+function readme({ commonName, purpose, chain, key, host, port, password }: BundleContents, name: string): string {
   const [certificate] = chain;
   const lines = [
-    `Certificate of the MQTT client ${commonName}`,
+    `Certificate of the MQTT ${purpose} ${commonName}`,
     '',
-    `  server   ${host}, port ${port} (TLS)`,
+    ...(purpose === 'client'
+      ? [`  server   ${host}, port ${port} (TLS)`]
+      : [`  names    ${certificate!.subjectAltName ?? ''}`]),
     `  serial   ${certificate!.serialNumber}`,
     `  valid    ${certificate!.validFrom} to ${certificate!.validTo}`,
     '',
     `${name}.crt   the certificate`,
     ...(key === undefined
       ? [`${name}.key   is not here: the client has made its key itself; the examples look for it under this name`]
-      : [`${name}.key   its private key: keep it secret, whoever has it is this client`]),
+      : [`${name}.key   its private key: keep it secret, whoever has it is this ${purpose}`]),
     ...(key !== undefined && password !== undefined
       ? [`${name}.p12   both as PKCS#12, under the password chosen for it`]
       : []),
     'ca.crt   the authority that vouches for the server',
     '',
+  ];
+  if (purpose === 'server') return lines.join('\n');
+  lines.push(
     'Examples, to be run in this folder:',
     '  sh mosquitto.sh      publishes with mosquitto_pub, then subscribes with mosquitto_sub',
     '  node mqttjs.mjs      MQTT.js (npm install mqtt)',
     '  python3 python.py    Paho (pip install paho-mqtt)',
     '',
-  ];
+  );
   return lines.join('\n');
 }
 

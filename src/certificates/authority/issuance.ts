@@ -109,7 +109,7 @@ export class Issuance {
       notGranted: [],
       renews: old.id,
     });
-    if (terms.revokeOld) await this.revoked.revoke(old.id, 'superseded');
+    if (terms.revokeOld) await this.revoked.revoke(old.id, old.reason ?? 'superseded');
     return issued;
   }
 

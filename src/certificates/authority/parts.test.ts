@@ -246,7 +246,16 @@ describe('what is packed for a client', () => {
       { certificate: undefined, key },
     );
     const chain = [new X509Certificate(der)];
-    return bundleFiles({ commonName, chain, key, authorities: chain, host, port: 8883, password: 'secret' });
+    return bundleFiles({
+      commonName,
+      purpose: 'client',
+      chain,
+      key,
+      authorities: chain,
+      host,
+      port: 8883,
+      password: 'secret',
+    });
   };
 
   it('has file names that every system takes', () => {
@@ -260,7 +269,7 @@ describe('what is packed for a client', () => {
   it('quotes names in its scripts', async () => {
     const name = `'; rm -rf "$HOME" \`x\` \\ 😀`;
     const files = new Map((await made(name)).map((file) => [file.name, file.contents.toString()]));
-    assert.deepEqual([...files.keys()].sort(), bundleFileNames(name, true, true).sort());
+    assert.deepEqual([...files.keys()].sort(), bundleFileNames(name, 'client', true, true).sort());
     assert.ok(files.get('mosquitto.sh')!.includes(`-i ''\\''; rm -rf "$HOME" \`x\` \\ 😀'`));
     assert.ok(files.get('mqttjs.mjs')!.includes(`clientId: "'; rm -rf \\"$HOME\\" \`x\` \\\\ \\ud83d\\ude00"`));
     assert.ok(files.get('python.py')!.includes(`client_id="'; rm -rf \\"$HOME\\" \`x\` \\\\ \\U0001f600"`));

@@ -71,14 +71,16 @@ export class RevokedCertificates {
 
   // ---- changes of the list ----
 
-  async revoke(reference: string, reason: RevocationReason): Promise<ListedCertificate> {
-    if (!revocationReasons.includes(reason))
+  /** Without `given` the reason is that of an earlier revocation: a lost key stays lost. */
+  async revoke(reference: string, given: RevocationReason | undefined): Promise<ListedCertificate> {
+    if (given !== undefined && !revocationReasons.includes(given))
       throw authorityFault(
         'CA_INPUT',
-        `${JSON.stringify(reason)} is no reason; there are ${revocationReasons.join(', ')}`,
+        `${JSON.stringify(given)} is no reason; there are ${revocationReasons.join(', ')}`,
       );
     const { clock, log } = this.context;
     const entry = this.index.list.find(reference);
+    const reason = given ?? entry.reason ?? 'unspecified';
     const revokedAt = entry.revokedAt ?? isoTime(clock.nowMs());
     const revoked: ListedCertificate = { ...entry, state: 'revoked', revokedAt, reason };
     await this.publish(this.index.list.with(revoked));
