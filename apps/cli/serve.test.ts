@@ -239,6 +239,26 @@ describe('the broker as a process', { timeout: 300_000 }, () => {
     assert.equal(entries.at(-1)?.event, 'broker.stopped');
   });
 
+  it('stops in order while a login waits for a database that has gone silent', async () => {
+    const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port: databasePort } = silent.address() as AddressInfo;
+    const source = `{ type: mongodb, url: 'mongodb://127.0.0.1:${databasePort}/', collection: c, filter: '{}', timeoutMs: 60000 }`;
+    const listener = '{ name: a, port: 0, allowAnonymous: false }';
+    const broker = start(['-c', file('silent.yaml', `listeners: [${listener}]\nauthentication: [${source}]\n`)]);
+    const { message } = await broker.saw(/^listener\.started/);
+    const asked = once(silent, 'connection');
+    const client = connect(Number(/:(\d+)$/.exec(message)![1]), '127.0.0.1');
+    client.on('error', () => {});
+    // CONNECT of 3.1.1 with client identifier "c" and user name "u"
+    client.write(Buffer.from('101000044d51545404820000000163000175', 'hex'));
+    await asked;
+    assert.equal(await broker.stop('SIGTERM'), 0);
+    assert.equal(broker.entries().at(-1)?.event, 'broker.stopped');
+    client.destroy();
+    silent.close();
+  });
+
   it('reads dunlin.yaml in the current folder, but not with -p', async () => {
     const cwd = mkdtempSync(join(folder, 'cwd-'));
     writeFileSync(join(cwd, 'dunlin.yaml'), 'listeners: [{ name: mine, port: 0 }]');

@@ -22,6 +22,8 @@ import { type EffectiveConfig, effectiveConfig, parseArguments, type ServeOption
 import { catchSignals } from './signals.js';
 
 const STOP_SECONDS_MAX = 30;
+/** How long what is left open after all has ended in order may keep the process, such as a connection to a database that has gone silent. */
+const LEFTOVERS_MS = 1000;
 /** Codes of faults that lie in files which the configuration names. */
 const FILES_AT_FAULT = ['TLS_MATERIAL_INVALID', 'ACCESS_FILE'];
 
@@ -78,6 +80,7 @@ async function run({ config, remarks }: EffectiveConfig, options: ServeOptions):
   clearTimeout(deadline);
   logger.information('broker.stopped', 'Stopped.', { version });
   removePidFile();
+  setTimeout(() => process.exit(0), LEFTOVERS_MS).unref();
   return 0;
 }
 

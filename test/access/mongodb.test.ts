@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { MongoClient } from 'mongodb';
 import { hashPassword } from '../../src/policy/index.js';
 import type { Server } from '../support/real-server.js';
+import { testLine } from './line.js';
 import {
   badLogin,
   login,
@@ -81,6 +82,12 @@ describe('MongoDB', { skip: server === undefined }, () => {
       assert.deepEqual(await client.subscribe(['down/dev1', 'down/+'], { qos: 1 }), [1, 0x87]);
     });
   });
+
+  testLine(
+    () => server!.port,
+    (port) => ({ ...source(), url: `mongodb://127.0.0.1:${port}/?directConnection=true` }),
+    ['root', 'two'],
+  );
 
   it('refuses everybody while it is away', async () => {
     const lone = { ...source(), cacheSeconds: 0, timeoutMs: 3000 };

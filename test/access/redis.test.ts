@@ -1,11 +1,10 @@
 /** Users and rules in a real Redis. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { createClient } from 'redis';
 import { hashPassword } from '../../src/policy/index.js';
 import type { Server } from '../support/real-server.js';
+import { testLine } from './line.js';
 import {
   badLogin,
   login,
@@ -134,39 +133,11 @@ describe('Redis', { skip: server === undefined }, () => {
     }
   });
 
-  it('is connected to again when a connection has gone silent', async () => {
-    const sockets: Socket[] = [];
-    const between = createServer((socket) => {
-      const behind = connect(server!.port, '127.0.0.1');
-      for (const [from, to] of [
-        [socket, behind],
-        [behind, socket],
-      ] as const) {
-        from.on('data', (data) => !silent.has(socket) && to.write(data));
-        from.on('error', () => {}).on('close', () => to.destroy());
-      }
-      sockets.push(socket);
-    }).listen(0, '127.0.0.1');
-    const silent = new Set<Socket>();
-    await once(between, 'listening');
-    const { port } = between.address() as AddressInfo;
-    const through = { ...source, url: `redis://:s3cret@127.0.0.1:${port}/0`, timeoutMs: 1000, cacheSeconds: 0 };
-    try {
-      await withBroker({ authentication: [through] }, async (scene) => {
-        assert.equal(await loginCode(scene, 'root', 'two'), ok);
-        for (const socket of sockets) silent.add(socket);
-        assert.equal(await loginCode(scene, 'root', 'two'), serverUnavailable);
-        const deadline = Date.now() + 30_000;
-        while ((await loginCode(scene, 'root', 'two')) !== ok) {
-          assert.ok(Date.now() < deadline, sourceOf(scene.broker, 'redis').lastError);
-          await new Promise((resolve) => setTimeout(resolve, 100));
-        }
-      });
-    } finally {
-      between.close();
-      for (const socket of sockets) socket.destroy();
-    }
-  });
+  testLine(
+    () => server!.port,
+    (port) => ({ ...source, url: `redis://:s3cret@127.0.0.1:${port}/0` }),
+    ['root', 'two'],
+  );
 
   it('refuses everybody while it is away, says so, and lets them in again', async () => {
     await withBroker({ authentication: [{ ...source, cacheSeconds: 0, refusedCacheSeconds: 0 }] }, async (scene) => {

@@ -8,6 +8,7 @@ import { silentLogger } from '../../src/base/index.js';
 import type { ConfigInput } from '../../src/index.js';
 import { AccessPolicy, hashPassword, openAccess } from '../../src/policy/index.js';
 import type { Server } from '../support/real-server.js';
+import { testLine } from './line.js';
 import {
   badLogin,
   login,
@@ -199,6 +200,12 @@ for (const { type, server, url, fill } of databases)
         await policy.close();
       }
     });
+
+    testLine(
+      () => server!.port,
+      (port) => ({ ...source, url: url.replace(/:\d+\//, `:${port}/`) }),
+      ['ada', 'one'],
+    );
 
     it('refuses everybody while it is away or the query is wrong, and tells no secret', async () => {
       await withBroker(

@@ -7,6 +7,7 @@ import type { Logger } from '../../base/index.js';
 import type { ExternalOptions } from '../options.js';
 import type { ConnectRequest } from '../policy.js';
 import { AnswerCache } from '../sources/answer-cache.js';
+import { goodbye } from '../sources/goodbye.js';
 import { Guard, type SourceStatus } from '../sources/guard.js';
 import { type AuthenticationSource, type Decision, next } from './source.js';
 
@@ -55,7 +56,17 @@ export abstract class ExternalSource<Asked> implements AuthenticationSource {
     return this.guard.status(this.cache);
   }
 
-  abstract close(): Promise<void>;
+  async open(): Promise<void> {
+    this.guard.open();
+  }
+
+  close(): Promise<void> {
+    this.guard.close();
+    return goodbye(this.disconnect());
+  }
+
+  /** Ends the connections that are kept. */
+  protected abstract disconnect(): Promise<unknown>;
 
   /** What is asked, and what tells it from other questions; undefined when the client lacks what would be asked with. */
   protected abstract prepareRequest(request: ConnectRequest): { request: Asked; key: unknown } | undefined;

@@ -29,7 +29,7 @@ export class HttpSource extends ExternalSource<HttpRequest> {
     this.client = new HttpClient({ connectionsMax: options.requestsMax, caFile: options.caFile });
   }
 
-  async close(): Promise<void> {
+  protected async disconnect(): Promise<void> {
     this.client.close();
   }
 

@@ -55,6 +55,7 @@ export class JwtKeys {
 
   /** Reads the key files. Errors  Fault ACCESS_FILE that names the file. */
   open(): void {
+    this.guard.open();
     const secrets = this.fixed.filter(({ key }) => key.type === 'secret');
     this.fixed = [...secrets, ...this.options.publicKeyFiles.map(readPublicKey)];
     this.algorithms = this.fitting();
@@ -83,6 +84,7 @@ export class JwtKeys {
   }
 
   close(): void {
+    this.guard.close();
     this.http.close();
   }
 

@@ -25,7 +25,6 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
   private readonly nameAttribute: string | undefined;
   /** Connections that wait for their next request. */
   private readonly idle: LdapClient[] = [];
-  private closed = false;
 
   constructor(
     private readonly options: LdapOptions,
@@ -37,12 +36,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     this.nameAttribute = /\(([A-Za-z][\w-]*)=\$\{username\}\)/.exec(options.searchFilter)?.[1];
   }
 
-  async open(): Promise<void> {
-    this.closed = false;
-  }
-
-  async close(): Promise<void> {
-    this.closed = true;
+  protected async disconnect(): Promise<void> {
     await Promise.all(this.idle.splice(0).map((client) => client.unbind().catch(() => {})));
   }
 
@@ -61,7 +55,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
       signal.addEventListener('abort', drop);
       try {
         const decision = await this.login(client, request);
-        if (this.closed || signal.aborted) drop();
+        if (signal.aborted) drop();
         else this.idle.push(client);
         return decision;
       } catch (error) {

@@ -38,7 +38,7 @@ export class LookupSource extends ExternalSource<readonly string[]> {
     this.asksWithName = questionOf(options).includes('${username}');
   }
 
-  close(): Promise<void> {
+  protected disconnect(): Promise<void> {
     return this.rows.close();
   }
 

@@ -10,6 +10,7 @@ import type { HttpOptions } from '../options.js';
 import type { Client } from '../policy.js';
 import { AnswerCache } from '../sources/answer-cache.js';
 import type { Question } from '../sources/facts.js';
+import { goodbye } from '../sources/goodbye.js';
 import { Guard, type SourceStatus } from '../sources/guard.js';
 import { HttpCall, HttpClient, type HttpRequest, resultOf } from '../sources/http-client.js';
 import { makeRows, type RowOptions } from '../sources/make-rows.js';
@@ -72,8 +73,13 @@ export class LookupRules implements AuthorizationSource {
     return this.keepMs;
   }
 
+  async open(): Promise<void> {
+    this.guard.open();
+  }
+
   close(): Promise<void> {
-    return this.rows.close();
+    this.guard.close();
+    return goodbye(this.rows.close());
   }
 
   status(): SourceStatus {
@@ -208,7 +214,12 @@ export class HttpRules implements AuthorizationSource {
     return bound;
   }
 
+  async open(): Promise<void> {
+    this.guard.open();
+  }
+
   async close(): Promise<void> {
+    this.guard.close();
     this.http.close();
   }
 

@@ -112,6 +112,28 @@ describe('a guarded source', () => {
     assert.deepEqual(order, [1, 2]);
     assert.equal(guard.status().running, 0);
   });
+
+  it('gives up what runs and what waits when it is closed, and asks nothing until it is opened again', async () => {
+    const { guard, lines } = guarded({ runningMax: 1 });
+    let asked = 0;
+    const never = (signal: AbortSignal) =>
+      new Promise<void>((_, reject) => {
+        asked++;
+        signal.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    const given = [guard.run(never), guard.run(never), guard.run(never)];
+    const over = given.map((one) => assert.rejects(one, refusedWith(/is closed/)));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked, 1);
+    guard.close();
+    await Promise.all(over);
+    await assert.rejects(guard.run(never), refusedWith(/is closed/));
+    assert.equal(asked, 1);
+    const { running, waiting, failures } = guard.status();
+    assert.deepEqual([running, waiting, failures, lines.length], [0, 0, 0, 0]);
+    guard.open();
+    assert.equal(await guard.run(async () => 7), 7);
+  });
 });
 
 it('a cache of answers is bounded in size and time', () => {

@@ -72,6 +72,8 @@ export class Guard {
   private retryAtMs = 0;
   private waitMs = FIRST_WAIT_MS;
   private onTrial = false;
+  private closed = false;
+  private readonly underWay = new Set<AbortController>();
   private readonly queue: ((goAhead: boolean) => void)[] = [];
   private readonly nowMs: () => number;
 
@@ -85,6 +87,7 @@ export class Guard {
    */
   async run<Answer>(request: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const { name, timeoutMs, runningMax, waitingMax = WAITING_MAX } = this.options;
+    if (this.closed) throw this.closedFault();
     if (this.state === 'failing') {
       if (this.onTrial || this.nowMs() < this.retryAtMs) {
         this.notAsked++;
@@ -95,14 +98,20 @@ export class Guard {
     const trial = this.onTrial;
     try {
       await this.enter(timeoutMs, runningMax, waitingMax);
+      if (this.closed) {
+        this.running--;
+        throw this.closedFault();
+      }
     } catch (error) {
       if (trial) this.onTrial = false;
       throw error;
     }
     this.requests++;
     const controller = new AbortController();
+    this.underWay.add(controller);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
+      controller.signal.addEventListener('abort', () => reject(new Error('given up')));
       timer = setTimeout(() => {
         this.timeouts++;
         reject(new Error(`no answer within ${timeoutMs} ms`));
@@ -118,15 +127,28 @@ export class Guard {
         this.succeeded();
         throw error;
       }
+      if (this.closed) throw this.closedFault();
       this.failed(error);
       throw new SourceUnavailable(`${name}: ${describe(error)}`, false, { cause: error });
     } finally {
       clearTimeout(timer);
+      this.underWay.delete(controller);
       if (trial) this.onTrial = false;
       const next = this.queue.shift();
       if (next === undefined) this.running--;
       else next(true);
     }
+  }
+
+  open(): void {
+    this.closed = false;
+  }
+
+  /** Gives up what runs and what waits, and refuses everything until `open`: nothing must connect again to what is being left. */
+  close(): void {
+    this.closed = true;
+    for (const goAhead of this.queue.splice(0)) goAhead(false);
+    for (const controller of this.underWay) controller.abort();
   }
 
   status(cache?: { readonly size: number; readonly hits: number }): SourceStatus {
@@ -168,8 +190,13 @@ export class Guard {
     });
     clearTimeout(timer);
     if (goAhead) return;
+    if (this.closed) throw this.closedFault();
     this.notAsked++;
     throw new SourceUnavailable(`${this.options.name}: no request ended within ${timeoutMs} ms`, true);
+  }
+
+  private closedFault(): SourceUnavailable {
+    return new SourceUnavailable(`${this.options.name} is closed`);
   }
 
   private succeeded(): void {

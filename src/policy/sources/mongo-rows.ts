@@ -28,7 +28,7 @@ export class MongoRows implements RowSource {
     return values;
   }
 
-  async find(values: readonly string[]): Promise<Row[]> {
+  async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
     this.client ??= this.open();
     const { database, collection, timeoutMs } = this.options;
     let at = 0;
@@ -46,6 +46,7 @@ export class MongoRows implements RowSource {
       this.client = undefined;
       throw error;
     }
+    if (signal.aborted) throw new Error('given up');
     return client.db(database).collection(collection).find(filter, { maxTimeMS: timeoutMs }).limit(ROWS_MAX).toArray();
   }
 

@@ -22,7 +22,7 @@ interface Connection {
 
 export class RedisRows implements RowSource {
   private readonly command: readonly Template[];
-  private connection: Promise<Connection> | undefined;
+  private link: Link | undefined;
 
   constructor(
     private readonly options: RedisOptions,
@@ -45,19 +45,14 @@ export class RedisRows implements RowSource {
   }
 
   async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
-    this.connection ??= this.open();
-    let connection: Connection;
-    try {
-      connection = await this.connection;
-      if (!connection.isReady) throw new Error('the connection is lost');
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
-    // A connection that has gone silent may stay so for ever.
-    const giveUp = (): void => void this.close();
+    // The server may have closed the last one for being idle, or have been restarted: that is no failure of this request.
+    if (this.link === undefined || this.link.lost) this.link = new Link(this.options);
+    const { link } = this;
+    // A server that has gone silent may stay so for ever, also while it is connected to.
+    const giveUp = (): void => link.drop();
     signal.addEventListener('abort', giveUp);
     try {
+      const connection = await link.connected;
       return rowsOf(values, await connection.sendCommand(values));
     } catch (error) {
       // What lies under the key of this client is something else.
@@ -70,16 +65,40 @@ export class RedisRows implements RowSource {
   }
 
   async close(): Promise<void> {
-    const connection = this.connection;
-    this.connection = undefined;
-    try {
-      (await connection)?.destroy();
-    } catch {} // it never was there
+    this.link?.drop();
+    this.link = undefined;
+  }
+}
+
+/** One connection to the server, which can be given up before it is there. */
+class Link {
+  readonly connected: Promise<Connection>;
+  private gone = false;
+  private client: Connection | undefined;
+  private ready = false;
+
+  constructor(options: RedisOptions) {
+    this.connected = this.connect(options);
+    this.connected.then(
+      () => {
+        this.ready = true;
+      },
+      () => this.drop(),
+    );
   }
 
-  private async open(): Promise<Connection> {
+  /** Nothing can be sent over it any more. */
+  get lost(): boolean {
+    return this.gone || (this.ready && !this.client!.isReady);
+  }
+
+  drop(): void {
+    this.gone = true;
+    this.client?.destroy();
+  }
+
+  private async connect({ url, timeoutMs, caFile }: RedisOptions): Promise<Connection> {
     const { createClient } = await import('redis');
-    const { url, timeoutMs, caFile } = this.options;
     const secure = caFile === undefined ? {} : { tls: true as const, ca: readFileSync(caFile) };
     const client = createClient({
       url,
@@ -88,8 +107,10 @@ export class RedisRows implements RowSource {
       socket: { connectTimeout: timeoutMs, reconnectStrategy: false, ...secure },
     });
     client.on('error', () => {}); // whoever asks next finds it not ready
+    this.client = client as unknown as Connection;
+    if (this.gone) throw new Error('the connection was given up');
     await client.connect();
-    return client as unknown as Connection;
+    return this.client;
   }
 }
 

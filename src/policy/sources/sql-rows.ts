@@ -25,7 +25,7 @@ abstract class SqlRows implements RowSource {
     return values?.some((value) => value.includes('\0')) ? undefined : values;
   }
 
-  abstract find(values: readonly string[]): Promise<Row[]>;
+  abstract find(values: readonly string[], signal: AbortSignal): Promise<Row[]>;
   abstract close(): Promise<void>;
 
   protected get ca(): { ca: Buffer } | undefined {
@@ -88,12 +88,22 @@ export class MysqlRows extends SqlRows {
     super(options, place, () => '?');
   }
 
-  async find(values: readonly string[]): Promise<Row[]> {
+  async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
     this.pool ??= this.open();
     const pool = await this.pool;
-    const [rows] = await pool.execute({ sql: this.statement, timeout: this.options.timeoutMs }, [...values]);
-    if (!Array.isArray(rows)) throw new Error('the query gives no rows');
-    return rows as Row[];
+    const connection = await pool.getConnection();
+    // A connection that may have gone silent is of no use for another request; the pool would hand it out again.
+    const drop = (): void => connection.destroy();
+    if (signal.aborted) drop();
+    signal.addEventListener('abort', drop);
+    try {
+      const [rows] = await connection.execute(this.statement, [...values]);
+      if (!Array.isArray(rows)) throw new Error('the query gives no rows');
+      return rows as Row[];
+    } finally {
+      signal.removeEventListener('abort', drop);
+      if (!signal.aborted) connection.release();
+    }
   }
 
   async close(): Promise<void> {
