@@ -86,8 +86,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   countedUser: string | undefined;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
-  /** QoS 1 publishes of this turn, whose acknowledgements have not left. */
-  turnPublishes = 0;
 
   readonly outbound: Outbound;
   /** The limits when the connection began, of which the client was told some. */
@@ -343,7 +341,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
 
   flush(): void {
     this.flushing = false;
-    this.turnPublishes = 0;
     if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
     const { storageGate: gate } = this;
     if (gate?.shut || !this.outbound.flushHeld(this.stream)) return;
