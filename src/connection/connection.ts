@@ -202,6 +202,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     onTooLarge(this, bytes[start]!, bytes, bodyStart, end, packetBytes);
   }
 
+  /** Only 5.0 demands the shortest form. What version it is stands behind the protocol name of CONNECT. */
+  allowsPadding(bytes: Buffer, bodyStart: number, bodyEnd: number): boolean {
+    if (this.connected) return !this.version5;
+    const level = bodyStart + 2 + ((bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!);
+    return level < bodyEnd && (bytes[level]! & 0x7f) < 5; // bit 7 is the bridge bit
+  }
+
   protected onPacket(header: number, bytes: Buffer, start: number, end: number): void {
     onPacket(this, header, bytes, start, end);
   }
