@@ -42,7 +42,7 @@ import { onPacket, onTooLarge } from './on-packet.js';
 import { onPublish, receiveRun } from './on-publish.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
-import { encodeFor, promises, refusalOf, writeAcknowledgement } from './packet-writer.js';
+import { encodeFor, isAwaited, promises, refusalOf, tooLargeFor, writeAcknowledgement } from './packet-writer.js';
 import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { writePublish, writeRun } from './publish-writer.js';
 import { type GateKeeper, StorageGate } from './storage-gate.js';
@@ -86,8 +86,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   countedUser: string | undefined;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
-  /** QoS 1 publishes of this turn, whose acknowledgements have not left. */
-  turnPublishes = 0;
 
   readonly outbound: Outbound;
   /** The limits when the connection began, of which the client was told some. */
@@ -202,6 +200,13 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
 
   handleTooLarge(bytes: Buffer, start: number, bodyStart: number, end: number, packetBytes: number): void {
     onTooLarge(this, bytes[start]!, bytes, bodyStart, end, packetBytes);
+  }
+
+  /** Only 5.0 demands the shortest form. What version it is stands behind the protocol name of CONNECT. */
+  allowsPadding(bytes: Buffer, bodyStart: number, bodyEnd: number): boolean {
+    if (this.connected) return !this.version5;
+    const level = bodyStart + 2 + ((bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!);
+    return level < bodyEnd && (bytes[level]! & 0x7f) < 5; // bit 7 is the bridge bit
   }
 
   protected onPacket(header: number, bytes: Buffer, start: number, end: number): void {
@@ -343,7 +348,6 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
 
   flush(): void {
     this.flushing = false;
-    this.turnPublishes = 0;
     if (this.state === ConnectionState.Closed && this.session === undefined && this.outbound.bytes === 0) return;
     const { storageGate: gate } = this;
     if (gate?.shut || !this.outbound.flushHeld(this.stream)) return;
@@ -489,7 +493,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   /** Sends a packet other than PUBLISH, as far as the client takes it (`encodeFor`). */
   send(packet: Packet): void {
     const bytes = encodeFor(this, packet);
-    if (bytes === undefined) return;
+    if (bytes === undefined) {
+      if (isAwaited(packet)) throw tooLargeFor(this);
+      return;
+    }
     if (this.storageGate !== undefined && promises(packet)) this.storageGate.answered = true;
     const at = this.outbound.reserve(bytes.length);
     bytes.copy(this.outbound.chunk!, at);

@@ -134,7 +134,7 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   if (connection.mountBytes > 0) view.topicStart = view.topicEnd; // its name is that of the entry
   // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
   const repeated = qos === 2 && session.hasReceived(packetId);
-  if (qos > 0 && !repeated) checkReceiveMaximum(connection);
+  if (qos === 2 && !repeated) checkReceiveMaximum(connection);
   let verdict = repeated ? ReasonCode.Success : verdictOn(connection, entry, qos, view.retain);
   if (verdict === undefined) return false;
   metrics.packetsReceived++;
@@ -174,7 +174,6 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   if (verdict >= 0x80) metrics.publishRefused++;
   if (qos === 0 || connection.done) return true;
   if (qos === 1) {
-    connection.turnPublishes++;
     connection.acknowledge(0x40, packetId, verdict, reason); // [MQTT-4.3.2-4]
     return true;
   }
@@ -211,15 +210,19 @@ function refuseAboveRate(
   return true;
 }
 
-/** [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. */
+/**
+ * [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. Open exchanges of QoS 2 count. Those of QoS 1 have all
+ * got their acknowledgement when the next packet is looked at, though it may not have left: clients that send many at once
+ * without counting lose nothing.
+ */
 function checkReceiveMaximum(connection: Connection): void {
   if (!connection.version5) return;
   const { receiveMaximum } = connection.granted;
-  if (connection.session!.receivedCount + connection.turnPublishes < receiveMaximum) return;
+  if (connection.session!.receivedCount < receiveMaximum) return;
   throw new ProtocolFailure(
     ReasonCode.ReceiveMaximumExceeded,
     'MQTT-3.3.4-7',
-    `more than the Receive Maximum of ${receiveMaximum} PUBLISH packets are unacknowledged`,
+    `more than the Receive Maximum of ${receiveMaximum} PUBLISH packets of QoS 2 are not completed`,
   );
 }
 

@@ -17,6 +17,7 @@ class Collector implements PacketHandler {
   done = false;
   readonly packets: string[] = [];
   tooLarge = 0;
+  padding = false;
   afterEach = (): void => {};
 
   handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number): number {
@@ -29,6 +30,11 @@ class Collector implements PacketHandler {
   handleTooLarge(): void {
     this.tooLarge++;
     throw new Error('too large');
+  }
+
+  allowsPadding(bytes: Buffer, bodyStart: number, bodyEnd: number): boolean {
+    assert.ok(bodyStart >= 3 && bodyEnd >= bodyStart && bodyEnd <= bytes.length);
+    return this.padding;
   }
 }
 
@@ -109,6 +115,27 @@ describe('the packet cutter', () => {
           },
           { requirement: 'MQTT-1.5.5-1' },
         );
+      }
+  });
+
+  it('hands over a packet whose Remaining Length is padded as if it were not, where that is allowed', () => {
+    const stream = Buffer.from('c08000 3083808000616263 30026465 c0808000 c000'.replaceAll(' ', ''), 'hex');
+    for (let cut = 0; cut < stream.length; cut++)
+      for (const pauses of [false, true]) {
+        const collector = new Collector();
+        collector.padding = true;
+        const cutter = new PacketCutter(collector, 1000);
+        collector.afterEach = () => {
+          cutter.suspended = pauses;
+        };
+        for (const [start, end] of [
+          [0, cut],
+          [cut, stream.length],
+        ] as const) {
+          cutter.push(stream, start, end);
+          while (cutter.suspended) cutter.resume();
+        }
+        assert.deepEqual(collector.packets, ['c000', '3003616263', '30026465', 'c000', 'c000'], `cut at ${cut}`);
       }
   });
 

@@ -7,13 +7,7 @@
  * `held` exists only while a packet is incomplete or cutting is suspended: an idle connection has none. It grows with the
  * bytes that really come, never with the length that a header announces.
  */
-import {
-  malformed,
-  readVariableByteInteger,
-  variableByteIntegerIncomplete,
-  variableByteIntegerLength,
-  variableByteIntegerMalformed,
-} from '../protocol/index.js';
+import { malformed, variableByteIntegerLength, writeVariableByteInteger } from '../protocol/index.js';
 
 /** First allocation for what comes of a large packet, bytes. */
 const HELD_BYTES_FIRST = 16_384;
@@ -29,6 +23,8 @@ export interface PacketHandler {
   handle(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number, end: number): number;
   /** A packet is larger than allowed: throws, or returns when it wants to see more of it first. */
   handleTooLarge(bytes: Buffer, start: number, bodyStart: number, end: number, packetBytes: number): void;
+  /** Whether the packet with the body `bytes[bodyStart..bodyEnd)` may have a longer Remaining Length than it needs. */
+  allowsPadding(bytes: Buffer, bodyStart: number, bodyEnd: number): boolean;
 }
 
 export class PacketCutter {
@@ -92,7 +88,7 @@ export class PacketCutter {
       if (length >= 0x80) {
         length = remainingLength(bytes, at + 1, end);
         if (length < 0) break;
-        bodyStart = at + 1 + variableByteIntegerLength(length);
+        while (bytes[bodyStart - 1]! >= 0x80) bodyStart++;
       }
       const bodyEnd = bodyStart + length;
       if (bodyEnd - at > packetBytesMax) {
@@ -100,9 +96,25 @@ export class PacketCutter {
         break;
       }
       if (bodyEnd > end) break;
-      at = handler.handle(bytes, at, bodyStart, bodyEnd, end);
+      if (bodyStart > at + 2 && bytes[bodyStart - 1] === 0) {
+        if (!this.handlePadded(bytes, at, bodyStart, bodyEnd)) break;
+        at = bodyEnd;
+      } else at = handler.handle(bytes, at, bodyStart, bodyEnd, end);
     }
     return at;
+  }
+
+  /** Hands over a copy without the needless bytes of its Remaining Length. Returns whether it was handled. */
+  private handlePadded(bytes: Buffer, start: number, bodyStart: number, bodyEnd: number): boolean {
+    const { handler } = this;
+    if (!handler.allowsPadding(bytes, bodyStart, bodyEnd))
+      throw malformed('MQTT-1.5.5-1', 'Remaining Length is padded');
+    const length = bodyEnd - bodyStart;
+    const packet = Buffer.allocUnsafe(1 + variableByteIntegerLength(length) + length);
+    packet[0] = bytes[start]!;
+    const body = writeVariableByteInteger(packet, 1, length);
+    bytes.copy(packet, body, bodyStart, bodyEnd);
+    return handler.handle(packet, 0, body, packet.length, packet.length) === packet.length;
   }
 
   /** Adds to the held packet just what it lacks, and hands it over when it is whole. Returns the position after. */
@@ -129,7 +141,8 @@ export class PacketCutter {
     if (this.heldBytes < 2) return;
     const length = remainingLength(held, 1, this.heldBytes);
     if (length < 0) return;
-    const bodyStart = 1 + variableByteIntegerLength(length);
+    let bodyStart = 2;
+    while (held[bodyStart - 1]! >= 0x80) bodyStart++;
     const packetBytes = bodyStart + length;
     if (packetBytes > this.packetBytesMax) this.handler.handleTooLarge(held, 0, bodyStart, this.heldBytes, packetBytes);
     else this.needed = packetBytes;
@@ -159,9 +172,14 @@ export class PacketCutter {
   }
 }
 
-/** The Remaining Length at `at`, negative while it is incomplete. */
+/** The Remaining Length at `at`, with or without padding; -1 while it is incomplete. */
 function remainingLength(bytes: Buffer, at: number, end: number): number {
-  const length = readVariableByteInteger(bytes, at, end);
-  if (length === variableByteIntegerMalformed) throw malformed('MQTT-1.5.5-1', 'Remaining Length is malformed');
-  return length === variableByteIntegerIncomplete ? -1 : length;
+  let length = 0;
+  for (let index = 0; index < 4; index++) {
+    if (at + index >= end) return -1;
+    const byte = bytes[at + index]!;
+    length |= (byte & 0x7f) << (7 * index);
+    if (byte < 0x80) return length;
+  }
+  throw malformed('MQTT-1.5.5-1', 'Remaining Length has more than four bytes');
 }

@@ -119,6 +119,25 @@ conformance(
   },
 );
 
+conformance(
+  'a Remaining Length with needless bytes is taken from clients of 3.x, whose specifications do not forbid it',
+  [3, 4],
+  async ({ open, connect }) => {
+    const client = await open();
+    const whole = rawConnect(client.version, {});
+    assert.ok(whole[1]! < 0x80);
+    client.send(Buffer.concat([whole.subarray(0, 1), Buffer.of(whole[1]! | 0x80, 0x80, 0), whole.subarray(2)]));
+    assert.equal((await client.packet(PacketType.Connack)).reasonCode, 0);
+    const [old, current] = [await connect({ version: 4 }), await connect({ version: 5 })];
+    for (const subscriber of [old, current]) await subscriber.subscribe('t');
+    client.send('30 84 00 0001 74 31 30 84 80 00 0001 74 32 30 04 0001 74 33 32 86 00 0001 74 0009 34 c0 80 80 00');
+    assert.equal(await client.bytes(), '40020009');
+    assert.equal(await client.bytes(), 'd000');
+    for (const subscriber of [old, current])
+      for (const payload of ['1', '2', '3', '4']) assert.equal((await subscriber.message()).payload, payload);
+  },
+);
+
 conformance('[MQTT-1.5.5-1] the broker writes lengths in the fewest bytes', v5, async ({ connect }) => {
   const client = await connect();
   await client.subscribe('t');

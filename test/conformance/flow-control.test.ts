@@ -113,6 +113,23 @@ conformance(
 );
 
 conformance(
+  'a client of 5.0 that sends more at QoS 1 in one go than it was told has all of it acknowledged',
+  v5,
+  narrow,
+  async ({ connect }) => {
+    const [client, subscriber] = [await connect(), await connect()];
+    await subscriber.subscribe('t', { qos: 1 });
+    const packetIds = Array.from({ length: 20 }, (_, index) => index + 1);
+    const [hexOf, payloadOf] = [(byte: number) => byte.toString(16).padStart(2, '0'), (id: number) => id + 0x40];
+    client.send(packetIds.map((id) => `32 07 0001 74 00${hexOf(id)} 00 ${hexOf(payloadOf(id))}`).join('')); // one segment
+    for (const packetId of packetIds) assert.equal((await client.packet(PacketType.Puback)).packetId, packetId);
+    for (const packetId of packetIds)
+      assert.equal((await subscriber.message()).payload, String.fromCharCode(payloadOf(packetId)));
+    await client.quiet();
+  },
+);
+
+conformance(
   '[MQTT-3.3.4-7] what was completed or refused does not count',
   v5,
   { ...narrow, policy: { authorizePublish: (_client, topicName) => (topicName === 'no' ? 0x87 : 0) } },
