@@ -269,3 +269,18 @@ conformance('3.x knows no AUTH', v3, users, async ({ connect }) => {
   client.send('f000');
   await client.closed();
 });
+
+conformance(
+  '[MQTT-3.1.2-24] a client that does not take the challenge is refused, and nobody else is harmed',
+  v5,
+  users,
+  async ({ open, broker }) => {
+    const client = await open();
+    const scram = new ScramClient(method, 'ann', 'secret');
+    client.sendConnect({ clientId: 'scram', properties: { ...named(scram.first()), maximumPacketSize: 20 } });
+    assert.equal((await client.packet(PacketType.Connack)).reasonCode, ReasonCode.PacketTooLarge);
+    await client.closed();
+    await connected(await open());
+    assert.equal(broker.clients().length, 1);
+  },
+);
