@@ -42,7 +42,7 @@ import { onPacket, onTooLarge } from './on-packet.js';
 import { onPublish, receiveRun } from './on-publish.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
-import { encodeFor, promises, refusalOf, writeAcknowledgement } from './packet-writer.js';
+import { encodeFor, isAwaited, promises, refusalOf, tooLargeFor, writeAcknowledgement } from './packet-writer.js';
 import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { writePublish, writeRun } from './publish-writer.js';
 import { type GateKeeper, StorageGate } from './storage-gate.js';
@@ -493,7 +493,10 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   /** Sends a packet other than PUBLISH, as far as the client takes it (`encodeFor`). */
   send(packet: Packet): void {
     const bytes = encodeFor(this, packet);
-    if (bytes === undefined) return;
+    if (bytes === undefined) {
+      if (isAwaited(packet)) this.fail(tooLargeFor(this));
+      return;
+    }
     if (this.storageGate !== undefined && promises(packet)) this.storageGate.answered = true;
     const at = this.outbound.reserve(bytes.length);
     bytes.copy(this.outbound.chunk!, at);

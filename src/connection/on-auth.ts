@@ -51,17 +51,17 @@ export function takeStep(
 ): void {
   const exchange = authentication.exchange!;
   connection.suspend();
-  exchange.step(data === undefined ? undefined : Buffer.from(data)).then(
-    (step) => {
+  exchange
+    .step(data === undefined ? undefined : Buffer.from(data))
+    .then((step) => {
       if (connection.state === ConnectionState.Closed) return;
       if (step.outcome === 'refused') refuse(connection, authentication, step);
       else {
         answer(connection, authentication, step);
         connection.proceed();
       }
-    },
-    (error: unknown) => connection.fail(error),
-  );
+    })
+    .catch((error: unknown) => connection.fail(error));
 }
 
 /** [MQTT-4.12.0-4] [MQTT-4.12.1-2] */

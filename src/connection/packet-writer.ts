@@ -3,6 +3,7 @@ import {
   encodePacket,
   type Packet,
   PacketType,
+  ProtocolFailure,
   type ProtocolVersion,
   ReasonCode,
   reasonName,
@@ -61,4 +62,18 @@ export function refusalOf(reasonCode: number): string {
 /** Whether the client may rely on something from then on. */
 export function promises({ type }: Packet): boolean {
   return type === PacketType.Connack || type === PacketType.Suback || type === PacketType.Unsuback;
+}
+
+/** Whether the client waits for just this packet: without it, it would wait for ever. */
+export function isAwaited({ type }: Packet): boolean {
+  return type === PacketType.Suback || type === PacketType.Unsuback || type === PacketType.Auth;
+}
+
+/** An answer that may not be sent: the connection cannot go on. */
+export function tooLargeFor({ packetBytesMax }: PacketTarget): ProtocolFailure {
+  return new ProtocolFailure(
+    ReasonCode.PacketTooLarge,
+    'MQTT-3.1.2-24',
+    `the answer is larger than the Maximum Packet Size of the client, ${packetBytesMax}`,
+  );
 }

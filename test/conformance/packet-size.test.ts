@@ -1,6 +1,6 @@
 /** Maximum Packet Size of the client: v5 §3.1.2.11.4. */
 import assert from 'node:assert/strict';
-import { PacketType } from '../../src/protocol/index.js';
+import { PacketType, ReasonCode } from '../../src/protocol/index.js';
 import { conformance, v5 } from '../support/conformance.js';
 import { connectPacket } from '../support/wire-client.js';
 
@@ -107,3 +107,22 @@ conformance('[MQTT-3.2.0-1] [MQTT-3.1.2-24] a client that takes no CONNACK is cl
   await gone;
   assert.deepEqual(broker.clients(), []);
 });
+
+conformance(
+  '[MQTT-3.1.2-24] a client whose SUBACK or UNSUBACK would be larger than it takes is told so instead of left waiting',
+  v5,
+  async ({ connect, broker }) => {
+    const topicFilters = Array.from({ length: 40 }, (_, index) => `t${index}`);
+    for (const type of [PacketType.Subscribe, PacketType.Unsubscribe] as const) {
+      const client = await connect(limited(44)); // 40 reason codes and 5 bytes
+      assert.equal((await client.subscribe(topicFilters.slice(1))).length, 39);
+      assert.equal((await client.unsubscribe(...topicFilters.slice(1))).length, 39);
+      if (type === PacketType.Subscribe) client.sendSubscribe(topicFilters);
+      else client.send({ type, packetId: 9, topicFilters });
+      const { reasonCode } = await client.packet(PacketType.Disconnect);
+      assert.equal(reasonCode, ReasonCode.PacketTooLarge);
+      await client.closed();
+    }
+    assert.deepEqual(broker.clients(), []);
+  },
+);
