@@ -84,6 +84,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   rates: ClientRates | undefined;
   /** The user whose connection this is counted as. */
   countedUser: string | undefined;
+  /** Exchanges of QoS 2 that earlier connections left open, at most: Receive Maximum is about this one. */
+  receivedBefore = 0;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
 
