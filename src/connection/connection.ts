@@ -38,7 +38,7 @@ import { ConnectionState } from './connection-state.js';
 import type { ConnectionContext, ListenerOptions } from './context.js';
 import { Deadline } from './deadline.js';
 import type { EnhancedAuthentication } from './on-auth.js';
-import { onPacket, onTooLarge } from './on-packet.js';
+import { onFirstBytes, onPacket, onTooLarge } from './on-packet.js';
 import { onPublish, receiveRun } from './on-publish.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
@@ -158,6 +158,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     context.pressure.publisher = this;
     this.storageGate?.begin();
     try {
+      if (this.state === ConnectionState.Opening && this.cutter.isEmpty) onFirstBytes(bytes, start, end);
       this.cutter.push(bytes, start, end);
     } catch (error) {
       this.fail(error);
