@@ -38,7 +38,7 @@ import { ConnectionState } from './connection-state.js';
 import type { ConnectionContext, ListenerOptions } from './context.js';
 import { Deadline } from './deadline.js';
 import type { EnhancedAuthentication } from './on-auth.js';
-import { onPacket, onTooLarge } from './on-packet.js';
+import { onFirstBytes, onPacket, onTooLarge } from './on-packet.js';
 import { onPublish, receiveRun } from './on-publish.js';
 import { Outbound } from './outbound.js';
 import { PacketCutter, type PacketHandler } from './packet-cutter.js';
@@ -84,6 +84,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   rates: ClientRates | undefined;
   /** The user whose connection this is counted as. */
   countedUser: string | undefined;
+  /** Exchanges of QoS 2 that earlier connections left open, at most: Receive Maximum is about this one. */
+  receivedBefore = 0;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
 
@@ -156,6 +158,7 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
     context.pressure.publisher = this;
     this.storageGate?.begin();
     try {
+      if (this.state === ConnectionState.Opening && this.cutter.isEmpty) onFirstBytes(bytes, start, end);
       this.cutter.push(bytes, start, end);
     } catch (error) {
       this.fail(error);

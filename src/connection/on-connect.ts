@@ -329,6 +329,7 @@ function open(
     properties.receiveMaximum ?? 65535,
   );
   connection.session = session;
+  connection.receivedBefore = session.receivedCount;
   metrics.clientsConnected++;
   if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;
   connection.startKeepAlive();

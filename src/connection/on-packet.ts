@@ -2,6 +2,7 @@
 import { connectVersion, decodeBody, PacketType, ProtocolFailure, ReasonCode } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
+import { foreignProtocol } from './foreign-protocol.js';
 import { onAuth } from './on-auth.js';
 import { onConnect } from './on-connect.js';
 import { onDisconnect } from './on-disconnect.js';
@@ -79,6 +80,15 @@ function onEarlyPacket(connection: Connection, header: number, bytes: Buffer, st
   // [MQTT-3.1.2-30]
   else
     throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.2-30', `packet type ${header >> 4} before CONNACK`);
+}
+
+/** The first bytes of a connection: what cannot become a CONNECT is not waited for. Throws a ProtocolFailure for it. */
+export function onFirstBytes(bytes: Buffer, start: number, end: number): void {
+  const foreign = foreignProtocol(bytes, start, end);
+  if (foreign !== undefined)
+    throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-3.1.0-1', `what comes is ${foreign}`);
+  const header = bytes[start]!;
+  if (header >> 4 !== PacketType.Connect) throw notConnect(header); // [MQTT-3.1.0-1]
 }
 
 /**

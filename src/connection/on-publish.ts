@@ -213,12 +213,15 @@ function refuseAboveRate(
 /**
  * [MQTT-3.3.4-7] 5.0 clients are told how many they may have on their way. Open exchanges of QoS 2 count. Those of QoS 1 have all
  * got their acknowledgement when the next packet is looked at, though it may not have left: clients that send many at once
- * without counting lose nothing.
+ * without counting lose nothing. What earlier connections left open does not count either (v5 §3.1.2.11.3): a client that has
+ * forgotten it could never publish again.
  */
 function checkReceiveMaximum(connection: Connection): void {
   if (!connection.version5) return;
   const { receiveMaximum } = connection.granted;
-  if (connection.session!.receivedCount < receiveMaximum) return;
+  const { receivedCount } = connection.session!;
+  if (receivedCount < connection.receivedBefore) connection.receivedBefore = receivedCount;
+  if (receivedCount - connection.receivedBefore < receiveMaximum) return;
   throw new ProtocolFailure(
     ReasonCode.ReceiveMaximumExceeded,
     'MQTT-3.3.4-7',

@@ -52,12 +52,18 @@ function answer(connection: Connection, packet: SubscribePacket, verdicts: reado
   connection.send({
     type: PacketType.Suback,
     packetId: packet.packetId,
-    reasonCodes,
+    reasonCodes:
+      connection.version === 3 ? reasonCodes.map((code, index) => granted(packet, code, index)) : reasonCodes,
     ...(refused < 0 || !connection.version5
       ? {}
       : { properties: { reasonString: `filter ${refused + 1} is refused: ${reasonName(reasonCodes[refused]!)}` } }),
   });
   connection.session!.pump();
+}
+
+/** 3.1 has no way to tell a client that it may not subscribe: its §3.8 asks for a positive acknowledgement all the same. */
+function granted(packet: SubscribePacket, reasonCode: SubackReasonCode, index: number): SubackReasonCode {
+  return reasonCode < 0x80 ? reasonCode : packet.subscriptions[index]!.qos;
 }
 
 /** The filter of a shared subscription, or what is a filter by itself. */

@@ -41,6 +41,11 @@ export class PacketCutter {
     private readonly packetBytesMax: number,
   ) {}
 
+  /** No part of a packet is held. */
+  get isEmpty(): boolean {
+    return this.held === undefined;
+  }
+
   /** Takes the next bytes of the stream. */
   push(bytes: Buffer, start: number, end: number): void {
     if (this.suspended || this.cutting) {

@@ -150,6 +150,30 @@ conformance(
 );
 
 conformance(
+  '[MQTT-3.3.4-7] exchanges that an earlier connection left open do not count',
+  v5,
+  narrow,
+  async ({ connect, kept, drop }) => {
+    let client = await connect(kept('forgetful'));
+    const open = async (packetId: number) => {
+      client.publish('t', 'x', { qos: 2, packetId });
+      assert.equal((await client.packet(PacketType.Pubrec)).packetId, packetId);
+    };
+    for (const packetId of [1, 2, 3]) await open(packetId);
+    await drop(client);
+    client = await connect(kept('forgetful'));
+    for (const packetId of [11, 12, 13]) await open(packetId);
+    for (const packetId of [1, 2, 3, 11, 12, 13]) {
+      client.pubrel(packetId);
+      assert.equal((await client.packet(PacketType.Pubcomp)).reasonCode, ReasonCode.Success);
+    }
+    for (const packetId of [21, 22, 23]) await open(packetId);
+    client.publish('t', 'x', { qos: 2, packetId: 24 });
+    await client.refused(ReasonCode.ReceiveMaximumExceeded);
+  },
+);
+
+conformance(
   '[MQTT-3.3.4-8] while the quota is used up a client may send everything else',
   v5,
   narrow,

@@ -54,7 +54,7 @@ export function reasonCodeOf(returnCode: number): number {
   return toReason[returnCode] ?? ReasonCode.UnspecifiedError;
 }
 
-/** SUBACK in 3.1.1 knows one failure code [MQTT3-3.9.3-2]; 3.1 names none, and its clients understand the same. */
+/** SUBACK in 3.1.1 knows one failure code [MQTT3-3.9.3-2]; 3.1 names none, and its servers send none. */
 export function subackReturnCodeOf(reasonCode: number): number {
   return Math.min(reasonCode, 0x80);
 }
