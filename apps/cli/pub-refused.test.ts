@@ -38,7 +38,25 @@ test('a connection that is lost is exit code 7', async (t) => {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());
-  const { exitCode, errors } = await publish((server.address() as AddressInfo).port, '-t', 'a');
-  assert.equal(exitCode, 7);
-  assert.match(errors, /was lost/);
+  for (const qos of ['0', '1']) {
+    const { exitCode, errors } = await publish((server.address() as AddressInfo).port, '-t', 'a', '-q', qos);
+    assert.equal(exitCode, 7);
+    assert.match(errors, /was lost/);
+  }
+});
+
+test('a message that makes the server hang up is not sent again and again', async (t) => {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(Buffer.from([0x20, 2, 0, 0]));
+      socket.once('data', () => socket.end());
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { exitCode } = await publish((server.address() as AddressInfo).port, '-t', 'a', '-q', '1');
+  assert.deepEqual([exitCode, connections], [7, 1]);
 });

@@ -19,14 +19,16 @@ async function publishAll(options: ToolOptions, clientOptions: ClientOptions): P
   const { source } = options;
   if (source === undefined) return exitCodes.failed;
   const payload = source.kind === 'lines' ? undefined : await readPayload(source);
-  // at QoS 1 and 2 what is not acknowledged survives a lost connection
-  const reconnect = options.qos > 0 ? { reconnect: { delayMsMin: 1000, delayMsMax: 1000, initial: false } } : {};
+  // Lines at QoS 1 and 2 survive a lost connection. One message does not: a server that ends the connection because of it
+  // would get it again and again.
+  const again = options.qos > 0 && source.kind === 'lines';
+  const reconnect = again ? { reconnect: { delayMsMin: 1000, delayMsMax: 1000, initial: false } } : {};
   const run: ToolRun = new ToolRun(
     options,
     { ...clientOptions, ...reconnect },
     {
       onClose: (error) => {
-        if (options.qos === 0) run.fail(error);
+        if (!again) run.fail(error);
       },
     },
   );

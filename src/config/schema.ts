@@ -288,7 +288,12 @@ const limits = group({
       1,
       3600,
     ),
-    retainedMessagesMax: count('retainedMessagesMax', 'Retained messages.', 0, 1_000_000_000),
+    retainedMessagesMax: count(
+      'retainedMessagesMax',
+      'Retained messages; those of the broker below `$SYS` do not count.',
+      0,
+      1_000_000_000,
+    ),
     retainedBytesMax: inUnit('retainedBytesMax', 'bytes', 'Bytes of retained messages.', 0, most),
     retainedPerSecondMax: count(
       'retainedPerSecondMax',

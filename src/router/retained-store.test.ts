@@ -68,6 +68,20 @@ describe('the retained store', () => {
     assert.deepEqual(small.payloads('b'), []);
   });
 
+  it('counts what the broker says of itself, and refuses nothing because of it', () => {
+    const { set, retained } = store({ messagesMax: 1, bytesMax: 40 });
+    for (const name of ['uptime', 'version', 'load']) assert.equal(set(`$SYS/broker/${name}`, 'x'.repeat(30)), true);
+    assert.equal(set('a', '1'), true);
+    assert.equal(set('b', '2'), false);
+    assert.equal(set('$SYS/broker/uptime', 'y'), true);
+    assert.equal(retained.size, 4);
+    retained.delete('$SYS/broker/version');
+    set('a', '');
+    assert.equal(set('b', '2'), true);
+    assert.equal(set('c', '3'), false);
+    assert.equal(retained.size, 3);
+  });
+
   it('hands out no expired message, and forgets it by itself', () => {
     const { clock, wheel, retained, set, payloads, root } = store();
     set('a/b', 'x', 10);

@@ -1,8 +1,9 @@
 /**
  * Retained messages in memory: one per topic name, found by name at once and by filter through a tree of levels.
  *
- * Bounded in messages and bytes: above a limit a new one is refused, a replacement that fits is not. Expired messages are
- * never handed out; they leave when their timer fires or when they are met.
+ * Bounded in messages and bytes: above a limit a new one is refused, a replacement that fits is not. The broker's own below
+ * `$SYS/`, where no client publishes, are bounded by the broker and do not count. Expired messages are never handed out; they
+ * leave when their timer fires or when they are met.
  */
 import { type TimerWheel, WheelTimer } from '../base/index.js';
 import { isValidTopicName, type Message } from '../protocol/index.js';
@@ -44,6 +45,8 @@ export class RetainedStore implements Retained {
   private readonly root = new RetainedNode();
   private count = 0;
   private byteCount = 0;
+  /** Of those, what does not count against the limits. */
+  private readonly own = { count: 0, bytes: 0 };
 
   constructor(
     private readonly limits: RetainedLimits,
@@ -68,7 +71,11 @@ export class RetainedStore implements Retained {
     const kept = message.compact();
     const current = this.find(levels)?.message;
     const bytes = this.byteCount - (current?.bytes ?? 0) + kept.bytes;
-    if (bytes > this.limits.bytesMax || (current === undefined && this.count >= this.limits.messagesMax)) return false;
+    const own = levels[0] === '$SYS';
+    if (!own) {
+      if (bytes - this.own.bytes > this.limits.bytesMax) return false;
+      if (current === undefined && this.count - this.own.count >= this.limits.messagesMax) return false;
+    }
     let node = this.root;
     for (const level of levels) {
       node.children ??= new Map();
@@ -78,6 +85,10 @@ export class RetainedStore implements Retained {
         node.children.set(level, child);
       }
       node = child;
+    }
+    if (own) {
+      if (current === undefined) this.own.count++;
+      this.own.bytes += bytes - this.byteCount;
     }
     if (current === undefined) this.count++;
     this.byteCount = bytes;
@@ -161,6 +172,10 @@ export class RetainedStore implements Retained {
     if (node.message === undefined) return false;
     this.count--;
     this.byteCount -= node.message.bytes;
+    if (levels[0] === '$SYS') {
+      this.own.count--;
+      this.own.bytes -= node.message.bytes;
+    }
     node.message = undefined;
     if (node.timer) this.wheel.disarm(node.timer);
     node.timer = undefined;
