@@ -50,17 +50,13 @@ export function takeStep(
   data: Uint8Array | undefined,
 ): void {
   const exchange = authentication.exchange!;
-  connection.suspend();
-  exchange.step(data === undefined ? undefined : Buffer.from(data)).then(
+  connection.await(
+    exchange.step(data === undefined ? undefined : Buffer.from(data)),
     (step) => {
-      if (connection.state === ConnectionState.Closed) return;
       if (step.outcome === 'refused') refuse(connection, authentication, step);
-      else {
-        answer(connection, authentication, step);
-        connection.proceed();
-      }
+      else answer(connection, authentication, step);
     },
-    (error: unknown) => connection.fail(error),
+    (error) => connection.fail(error),
   );
 }
 
