@@ -198,8 +198,9 @@ describe('LDAP', { skip: server === undefined }, () => {
 });
 
 describe('A directory that does not go over to TLS', () => {
-  // LDAPMessage with the extended response to message 1: resultCode, no names
-  const response = (resultCode: number) => Buffer.from([0x30, 12, 2, 1, 1, 0x78, 7, 10, 1, resultCode, 4, 0, 4, 0]);
+  // LDAPMessage with the extended response: resultCode, no names
+  const response = (messageId: number, resultCode: number) =>
+    Buffer.from([0x30, 12, 2, 1, messageId, 0x78, 7, 10, 1, resultCode, 4, 0, 4, 0]);
 
   for (const [what, resultCode] of [
     ['refuses to', 2],
@@ -209,7 +210,7 @@ describe('A directory that does not go over to TLS', () => {
       const open = new Set<Socket>();
       const directory = createServer((socket) => {
         open.add(socket);
-        socket.once('data', () => socket.write(response(resultCode)));
+        socket.once('data', (request) => socket.write(response(request[4]!, resultCode)));
         socket.on('error', () => {}).on('close', () => open.delete(socket));
       }).listen(0, '127.0.0.1');
       await once(directory, 'listening');
