@@ -45,6 +45,7 @@ import { PacketCutter, type PacketHandler } from './packet-cutter.js';
 import { encodeFor, isAwaited, promises, refusalOf, tooLargeFor, writeAcknowledgement } from './packet-writer.js';
 import type { ClientRates, RateOutcome } from './protection/rates.js';
 import { writePublish, writeRun } from './publish-writer.js';
+import type { RefusalLines } from './refusal-lines.js';
 import { type GateKeeper, StorageGate } from './storage-gate.js';
 import type { AliasesFromClient, AliasesToClient } from './topic-aliases.js';
 import { type TransportFacts, transportFacts } from './transport-facts.js';
@@ -110,6 +111,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   private expiry: Deadline | undefined;
   /** A 3.x client publishes at QoS 1 or 2 while storage cannot be written. */
   awaitsStorage = false;
+  /** Since its first publish or subscription that was refused. */
+  refusalLines: RefusalLines | undefined;
 
   constructor(
     readonly context: ConnectionContext,

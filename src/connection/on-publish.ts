@@ -26,6 +26,7 @@ import type { Connection } from './connection.js';
 import { control, controlRun } from './control.js';
 import { mount } from './mount-point.js';
 import type { ClientRates, RateOutcome } from './protection/rates.js';
+import { logRefusal } from './refusal-lines.js';
 import { AliasesFromClient } from './topic-aliases.js';
 
 const ABOVE_RATE = 'the client publishes faster than it may';
@@ -157,8 +158,7 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
   if (verdict === ReasonCode.Success && payloadBytesMax > 0 && view.payloadEnd - view.payloadStart > payloadBytesMax) {
     verdict = ReasonCode.ImplementationSpecificError;
     reason = `the payload is larger than ${payloadBytesMax} bytes`;
-    context.log.information('publish.refused', `publish refused: ${reason}`, {
-      ...connection.description,
+    logRefusal(connection, 'publish.refused', `publish refused: ${reason}`, {
       topicName: entry.topicName,
       qos,
     });
@@ -304,8 +304,7 @@ function verdictOn(connection: Connection, entry: TopicEntry, qos: QoS, retain: 
     return undefined;
   }
   if (verdict >= 0x80) {
-    context.log.information('publish.refused', `publish refused: ${reasonName(verdict)}`, {
-      ...connection.description,
+    logRefusal(connection, 'publish.refused', `publish refused: ${reasonName(verdict)}`, {
       topicName: entry.topicName,
       qos,
     });

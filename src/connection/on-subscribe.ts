@@ -15,6 +15,7 @@ import {
 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { mountFilter } from './mount-point.js';
+import { logRefusal } from './refusal-lines.js';
 
 export function onSubscribe(connection: Connection, packet: SubscribePacket): void {
   const { policy, log } = connection.context;
@@ -116,22 +117,19 @@ function subscribe(
   // As the client knows it: the mount point is none of its doing.
   const asked = unshared(request.topicFilter);
   if (Buffer.byteLength(asked) > limits.topicBytesMax || topicLevelCount(asked) > limits.topicLevelsMax) {
-    context.log.information('subscribe.refused', 'the topic filter is longer, or has more levels, than it may', {
-      ...connection.description,
+    logRefusal(connection, 'subscribe.refused', 'the topic filter is longer, or has more levels, than it may', {
       topicFilter: quoted(fullFilter),
     });
     return ReasonCode.TopicFilterInvalid;
   }
   if (session.subscriptionCount >= limits.subscriptionsPerClientMax && !session.hasSubscription(fullFilter)) {
-    context.log.information('subscribe.refused', 'the client has as many subscriptions as it may', {
-      ...connection.description,
+    logRefusal(connection, 'subscribe.refused', 'the client has as many subscriptions as it may', {
       topicFilter: fullFilter,
     });
     return ReasonCode.QuotaExceeded;
   }
   if (verdict > 2) {
-    context.log.information('subscribe.refused', 'subscription refused by policy', {
-      ...connection.description,
+    logRefusal(connection, 'subscribe.refused', 'subscription refused by policy', {
       topicFilter: fullFilter,
     });
     // Not when a source could not be asked.

@@ -1,6 +1,8 @@
 /** Users and groups in a real slapd. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -193,4 +195,44 @@ describe('LDAP', { skip: server === undefined }, () => {
       assert.equal(sourceOf(scene.broker, 'ldap').state, 'connected');
     });
   });
+});
+
+describe('A directory that does not go over to TLS', () => {
+  // LDAPMessage with the extended response: resultCode, no names
+  const response = (messageId: number, resultCode: number) =>
+    Buffer.from([0x30, 12, 2, 1, messageId, 0x78, 7, 10, 1, resultCode, 4, 0, 4, 0]);
+
+  for (const [what, resultCode] of [
+    ['refuses to', 2],
+    ['falls silent over it', 0],
+  ] as const)
+    it(`and ${what} is left`, async () => {
+      const open = new Set<Socket>();
+      const directory = createServer((socket) => {
+        open.add(socket);
+        socket.once('data', (request) => socket.write(response(request[4]!, resultCode)));
+        socket.on('error', () => {}).on('close', () => open.delete(socket));
+      }).listen(0, '127.0.0.1');
+      await once(directory, 'listening');
+      const { port } = directory.address() as AddressInfo;
+      const source = {
+        type: 'ldap',
+        url: `ldap://127.0.0.1:${port}`,
+        startTls: true,
+        searchBase: 'dc=example',
+        timeoutMs: 1000,
+      } as const;
+      try {
+        await withBroker({ authentication: [source] }, async (scene) => {
+          const connected = once(directory, 'connection') as Promise<[Socket]>;
+          assert.equal(await loginCode(scene, 'ada', 'one'), serverUnavailable);
+          const [socket] = await connected;
+          if (!socket.closed) await once(socket, 'close', { signal: AbortSignal.timeout(30_000) });
+          assert.equal(open.size, 0);
+        });
+      } finally {
+        for (const socket of open) socket.destroy();
+        directory.close();
+      }
+    });
 });

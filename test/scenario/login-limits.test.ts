@@ -130,6 +130,28 @@ it('re-authentication does not make a connection last longer than it may', () =>
     },
   ));
 
+it('an exchange that cannot be acted on ends its connection, and no other', () =>
+  withScene(
+    {
+      policy: {
+        beginExchange: () => ({
+          step: async () => ({ outcome: 'success', data: undefined, username: 'u' }),
+        }),
+        authorizePublish: () => {
+          throw new Error('a bug');
+        },
+      },
+    },
+    async (scene) => {
+      const other = await scene.connect();
+      const client = await scene.open();
+      const will = { topicName: 'w', payload: Buffer.alloc(0), qos: 0, retain: false, properties: {} } as const;
+      client.sendConnect({ clientId: 'x', will, properties: { authenticationMethod: 'any' } });
+      await client.refused(ReasonCode.UnspecifiedError);
+      assert.deepEqual(await other.subscribe('t'), [0]);
+    },
+  ));
+
 it('a shorter time for connections counts for those that are there', () =>
   withScene({}, async (scene) => {
     const client = await scene.connect();

@@ -6,7 +6,7 @@
  * name that does not exist.
  */
 import { readFileSync } from 'node:fs';
-import { connect, isIP } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecure } from 'node:tls';
 import type { Client as LdapClient } from 'ldapts';
 import type { Logger } from '../../base/index.js';
@@ -50,7 +50,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
 
   protected ask(request: ConnectRequest): Promise<Decision> {
     return this.guard.run(async (signal) => {
-      const client = this.takeIdle() ?? (await this.dial());
+      const client = this.takeIdle() ?? (await this.dial(signal));
       const drop = (): void => void client.unbind().catch(() => {});
       signal.addEventListener('abort', drop);
       try {
@@ -161,23 +161,39 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     }
   }
 
-  private async dial(): Promise<LdapClient> {
+  private async dial(signal: AbortSignal): Promise<LdapClient> {
     const { Client } = await import('ldapts');
     const { url, timeoutMs, startTls, caFile } = this.options;
     const tlsOptions = caFile === undefined ? {} : { ca: [readFileSync(caFile)] };
     const secure = url.startsWith('ldaps:');
+    let socket: Socket | undefined;
+    const connectOnce = once(connect);
     const client = new Client({
       url,
       timeout: timeoutMs,
       connectTimeout: timeoutMs,
-      createConnection: once(connect),
+      createConnection: ((...given: Parameters<typeof connect>) => {
+        socket = connectOnce(...given);
+        return socket;
+      }) as typeof connect,
       ...(secure ? { tlsOptions, createSecureConnection: once(connectSecure) } : {}),
     });
     // An address is no server name, but has to be in the certificate all the same.
     const { hostname } = new URL(url);
     const name = isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: hostname } : { host: hostname };
-    if (startTls) await client.startTLS({ ...tlsOptions, ...name });
-    return client;
+    if (!startTls) return client;
+    // The driver leaves the connection open when the directory refuses to go over to TLS, or falls silent over it.
+    const giveUp = (): void => void socket?.destroy();
+    signal.addEventListener('abort', giveUp);
+    try {
+      await client.startTLS({ ...tlsOptions, ...name });
+      return client;
+    } catch (error) {
+      giveUp();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 }
 
