@@ -25,9 +25,10 @@ export class Admission {
   accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void {
     const { host } = this;
     const { connections, metrics, guard } = host;
+    const running = host.running();
     const full = count.connections >= listener.connectionsMax || connections.size >= host.limits.connectionsMax;
-    const reason = full ? 'as many connections are open as may be' : this.whyNot(stream);
-    if (reason !== undefined || !host.running()) {
+    const reason = full ? 'as many connections are open as may be' : running ? this.whyNot(stream) : undefined;
+    if (reason !== undefined || !running) {
       metrics.connectionsRefused++;
       if (reason !== undefined) {
         host.log.warning('connection.refused', reason, { peer: peerName(stream.peer), listener: listener.name });

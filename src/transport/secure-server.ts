@@ -87,6 +87,8 @@ const TICKET_KEY_MS = 12 * 3_600_000;
 
 export class SecureEndpoint {
   private readonly progress = new WeakMap<object, Progress>();
+  /** Sockets in the middle of the handshake. */
+  private readonly shaking = new Set<object>();
   private stopListening: () => void = () => {};
 
   constructor(private readonly options: SecureOptions) {}
@@ -119,6 +121,7 @@ export class SecureEndpoint {
     server.removeAllListeners('connection');
     const begin = (socket: Socket, peer: PeerAddress) => {
       this.progress.set(socket, { peer });
+      this.shaking.add(socket);
       for (const shake of shakeHands) shake.call(server, socket);
     };
     server.on('connection', (socket: Socket) => {
@@ -161,9 +164,11 @@ export class SecureEndpoint {
     server.once('close', () => this.stopListening());
   }
 
-  /** Called when the endpoint stops accepting. */
+  /** Called when the endpoint stops accepting: nobody is let in any more, so no handshake is waited for. */
   close(): void {
     this.stopListening();
+    for (const socket of this.shaking) (socket as Socket).destroy();
+    this.shaking.clear();
   }
 
   /** With ticket keys of its own each time: a session that an older context let in is not resumed in this one. */
@@ -195,6 +200,7 @@ export class SecureEndpoint {
   }
 
   private shaken(socket: TLSSocket, onSecure: OnSecure): void {
+    this.shaking.delete(rawSocketOf(socket));
     const progress = this.progressOf(socket);
     const cipher = socket.getCipher();
     let pskIdentity: string | undefined;
@@ -260,6 +266,7 @@ export class SecureEndpoint {
   }
 
   private failed(socket: TLSSocket, error: NodeJS.ErrnoException): void {
+    this.shaking.delete(rawSocketOf(socket));
     const progress = this.progressOf(socket);
     const reason = progress.unknownIdentity
       ? 'the PSK identity is not known'

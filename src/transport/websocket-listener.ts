@@ -86,8 +86,14 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     refuseRequest(error, socket, options, known.peerOf),
   );
   const listening = bind(server, options);
-  server.once('close', () => endpoint?.close());
-  return listening;
+  if (endpoint === undefined) return listening;
+  return listening.then((listener) => ({
+    ...listener,
+    close: () => {
+      endpoint.close();
+      return listener.close();
+    },
+  }));
 }
 
 /** What came is no HTTP request, or did not come in time. */
