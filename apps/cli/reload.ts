@@ -2,6 +2,7 @@
  * SIGHUP: reads the configuration again, changes what can change while the broker runs, and names what needs a restart.
  * Certificates, keys and revocation lists are read again, the log file is opened anew.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { AdjustableLogger, Broker } from '../../src/broker/index.js';
 import { type Config, diffConfig, formatProblem, isSecure } from '../../src/config/index.js';
 import { isFault, Refusal } from './refusal.js';
@@ -108,9 +109,41 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   const { clientIdPrefixes, refuseLongKeepAlive } = next.protocol;
   const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
   const { checkRetainedSource } = next.authorization;
-  const authorization = { ...current.authorization, checkRetainedSource };
-  broker.protect({ rates, bans, protection, limits, listeners, protocol, authorization });
-  return { ...current, rates, bans, protection, limits, listeners, protocol, authorization };
+  const { users, roles, groups } = next;
+  const rules = changedRules(current, next);
+  broker.protect({
+    rates,
+    bans,
+    protection,
+    limits,
+    listeners,
+    protocol,
+    authorization: { checkRetainedSource, rules },
+    // What stays keeps what is remembered of it, such as proven passwords.
+    ...(isDeepStrictEqual(users, current.users) ? {} : { users }),
+    ...(isDeepStrictEqual([roles, groups], [current.roles, current.groups]) ? {} : { roles, groups }),
+  });
+  const sources = current.authorization.sources.map((source) =>
+    source.type === 'rules' ? { ...source, rules: rules[source.name] ?? source.rules } : source,
+  );
+  const authorization = { ...current.authorization, checkRetainedSource, sources };
+  return { ...current, rates, bans, protection, limits, listeners, protocol, authorization, users, roles, groups };
+}
+
+type Rules = Extract<Config['authorization']['sources'][number], { type: 'rules' }>['rules'];
+
+/** The rules that differ, by the names of their sources; none where the sources themselves do, for which rules may have moved to another. */
+function changedRules(current: Config, next: Config): Record<string, Rules> {
+  const rules: Record<string, Rules> = {};
+  const [former, sources] = [current.authorization.sources, next.authorization.sources];
+  if (sources.length !== former.length) return {};
+  for (const [index, source] of sources.entries()) {
+    const before = former[index]!;
+    if (source.name !== before.name || source.type !== before.type) return {};
+    if (source.type === 'rules' && before.type === 'rules' && !isDeepStrictEqual(source.rules, before.rules))
+      rules[source.name] = source.rules;
+  }
+  return rules;
 }
 
 /** Only bridges that differ are touched. */

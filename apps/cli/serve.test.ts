@@ -308,6 +308,36 @@ describe('the broker as a process', { timeout: 300_000 }, () => {
     assert.equal(await broker.stop('SIGINT'), 0);
   });
 
+  it('on SIGHUP takes users, roles and rules, and rules only while their sources stay', async () => {
+    const settings = (password: string, filter: string, more = '') =>
+      `listeners: [{ name: a, port: 0 }]
+users: [{ username: ada, password: ${password} }]
+authorization: { sources: [${more}{ type: rules, rules: [{ permit: allow, filters: [${filter}] }] }] }
+${more === '' ? '' : 'roles: [{ name: reader }]\n'}`;
+    const config = file('access.yaml', settings('x', 'a'));
+    const broker = start(['-c', config]);
+    const { port } = (await broker.saw(/^listener\.started/)) as Entry & { port: number };
+    const asked = async (password: string, filter: string) =>
+      (await run('sub', '-p', `${port}`, '-V', '5', '-u', 'ada', '-P', password, '-t', filter, '-E')).code;
+    const [granted, notAuthorized, badLogin] = [0, 0x87, 0x86];
+    assert.deepEqual([await asked('x', 'a'), await asked('x', 'b')], [granted, notAuthorized]);
+    const reload = (text: string) => {
+      file('access.yaml', text);
+      broker.child.kill('SIGHUP');
+    };
+    reload(settings('y', 'b'));
+    await broker.saw(/^configuration\.applied: users is as in .* now\.$/);
+    await broker.saw(/^configuration\.applied: authorization\.sources\.rules\.rules is as in .* now\.$/);
+    assert.equal(await asked('x', 'b'), badLogin);
+    assert.deepEqual([await asked('y', 'a'), await asked('y', 'b')], [notAuthorized, granted]);
+    // Rules may have moved to the new source: they stay until it is there.
+    reload(settings('y', 'c', '{ type: roles }, '));
+    await broker.saw(/^configuration\.needsRestart: authorization\.sources changed/);
+    await broker.saw(/^configuration\.applied: roles\.reader is as in .* now\.$/);
+    assert.deepEqual([await asked('y', 'b'), await asked('y', 'c')], [granted, notAuthorized]);
+    assert.equal(await broker.stop('SIGINT'), 0);
+  });
+
   it('as another user than root sees what root does with the certificate authority', { skip: !isRoot }, async () => {
     const certificates = join(folder, 'certificates');
     chmodSync(folder, 0o755);

@@ -91,8 +91,11 @@ export type TermOfListener =
   | 'clientIdPrefix'
   | 'usernameAsClientId';
 
+type SourceInput = NonNullable<NonNullable<ConfigInput['authorization']>['sources']>[number];
+type RulesInput = NonNullable<Extract<SourceInput, { type: 'rules' }>['rules']>;
+
 /** Settings that can be changed while the broker runs. */
-export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & {
+export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection' | 'users' | 'roles' | 'groups'> & {
   /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start; others that are left out stay as they are. */
   readonly limits?: Partial<Limits>;
   /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
@@ -100,7 +103,10 @@ export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & 
     Partial<Pick<ListenerConfig, TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
   readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
-  readonly authorization?: Pick<Config['authorization'], 'checkRetainedSource'>;
+  readonly authorization?: Partial<Pick<Config['authorization'], 'checkRetainedSource'>> & {
+    /** By the names of sources of type `rules`, what takes the place of all their rules. */
+    readonly rules?: Readonly<Record<string, RulesInput>>;
+  };
 };
 
 export interface Broker {
@@ -159,8 +165,10 @@ export interface Broker {
   /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
   replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /**
-   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays. What
-   * clients are told in CONNACK counts for connections from now on. Errors: `ConfigError` naming every wrong key; then nothing changes.
+   * These limits on rates, connections, queues and the rest, users and rights from now on, for clients that are connected too; what is
+   * left out stays, a list takes the place of the former. Clients whose user is gone, disabled or has another password are disconnected.
+   * What clients are told in CONNACK counts for connections from now on.
+   * Errors: `ConfigError` naming every wrong key, `Fault` ACCESS_SOURCE_UNKNOWN; then nothing changes.
    */
   protect(settings: LiveSettings): void;
   /**

@@ -66,6 +66,7 @@ import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
+import { replacedAccess, withAccess } from './replaced-access.js';
 import { RetainedSources } from './retained-sources.js';
 import { startSysUpdates } from './sys-updates.js';
 import { dumpTree } from './tree-dump.js';
@@ -438,17 +439,21 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.bridging.replace(bridges);
   }
 
-  protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
-    const given = { ...this.config, ...this.guard.settings, ...changed, limits: { ...this.limits, ...limits } };
-    const asked = { ...given, users: [] }; // not of interest here, and perhaps many
-    const settings = resolveConfig(asked, { authenticated: true });
+  protect(asked: LiveSettings): void {
+    const { limits, listeners = [], protocol, authorization } = asked;
+    const { rates, bans, protection } = { ...this.guard.settings, ...asked };
+    const access = withAccess(this.config, this.access, asked);
+    const whole = { ...this.config, rates, bans, protection, ...access, limits: { ...this.limits, ...limits } };
+    const settings = resolveConfig(whole, { authenticated: true });
+    const replaced = replacedAccess(asked, settings);
+    if (replaced !== undefined) this.access.replace(replaced);
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
-    if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
+    if (authorization?.checkRetainedSource !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
     if (limits !== undefined) this.limit(settings.limits);
   }
 

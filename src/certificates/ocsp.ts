@@ -28,9 +28,12 @@ class AnswerCache<Value> {
     if (known !== undefined && known.untilMs > Date.now()) return known.value;
     const asked = ask();
     const entry: Cached<Value> = { value: asked.then(({ value }) => value), untilMs: Number.POSITIVE_INFINITY };
-    asked.then(({ untilMs }) => {
-      entry.untilMs = untilMs;
-    });
+    asked.then(
+      ({ untilMs }) => {
+        entry.untilMs = untilMs;
+      },
+      () => this.entries.delete(key),
+    );
     this.entries.delete(key);
     this.entries.set(key, entry);
     for (const oldest of this.entries.keys()) {

@@ -264,6 +264,17 @@ it('a difference tells what each setting needs', () => {
     { key: 'log.level', apply: 'live' },
   ]);
   assert.deepEqual(diffConfig(after, after), []);
+  const withRules = (name: string, filter: string, type: 'roles' | 'identity') =>
+    resolveConfig({
+      authorization: { sources: [{ type: 'rules', name, rules: [{ permit: 'allow', filters: [filter] }] }, { type }] },
+    });
+  const former = withRules('own', 'a', 'roles');
+  assert.deepEqual(diffConfig(former, withRules('own', 'b', 'roles')), [
+    { key: 'authorization.sources.own.rules', apply: 'live' },
+  ]);
+  const restart = [{ key: 'authorization.sources', apply: 'restart' }];
+  assert.deepEqual(diffConfig(former, withRules('other', 'a', 'roles')), restart);
+  assert.deepEqual(diffConfig(former, withRules('own', 'b', 'identity')), restart);
 });
 
 it('docs/configuration.md is what the schema says; else run `npm run reference`', () => {

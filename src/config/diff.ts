@@ -22,6 +22,10 @@ function compare(setting: Setting, before: unknown, after: unknown, key: string,
     const items = setting.kind === 'list' ? setting.item : undefined;
     if (items?.kind === 'group' && 'name' in items.fields)
       compareByName(items, setting.apply, before as Fields[], after as Fields[], key, changes);
+    else if (items?.kind === 'variant' && sameItems(before as Fields[], after as Fields[]))
+      compareByName(items, setting.apply, before as Fields[], after as Fields[], key, changes);
+    else if (setting.kind === 'variant' && sameType(before as Fields, after as Fields))
+      compare(setting.variants[String((after as Fields).type)]!, before, after, key, changes);
     else changes.push({ key, apply: setting.apply });
   }
 }
@@ -41,5 +45,17 @@ function compareByName(
     else changes.push({ key: `${key}.${name}`, apply });
   }
 }
+
+/** Whether both lists have the same items in the same order, by names and types: the order of sources counts. */
+function sameItems(before: readonly Fields[], after: readonly Fields[]): boolean {
+  return (
+    before.length === after.length &&
+    before.every(
+      (item, index) => item.name !== undefined && item.name === after[index]!.name && sameType(item, after[index]!),
+    )
+  );
+}
+
+const sameType = (before: Fields, after: Fields) => before.type === after.type;
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -23,7 +23,7 @@ import { dynamicSecuritySettings } from './dynamic-security-schema.js';
 import { listenerClientFields, listenerPlaceFields } from './listener-schema.js';
 import { logSettings, processSettings } from './log-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
-import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
+import { boolean, choice, group, type InputOf, integer, list, live, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
 
 const most = Number.MAX_SAFE_INTEGER;
@@ -162,13 +162,13 @@ const user = group({
   fields: {
     username: text({
       sentence: 'Name the client gives; no two users share one.',
-      apply: 'restart',
+      apply: 'live',
       allowed: 'text of 1 to 256 bytes without control characters',
       check: (value) => bytesOf(value) >= 1 && bytesOf(value) <= 256 && printable(value),
     }),
     password: text({
       sentence: 'Password of the user, for plain login and SCRAM.',
-      apply: 'restart',
+      apply: 'live',
       allowed: 'text of 1 to 1024 bytes',
       check: (value) => bytesOf(value) >= 1 && bytesOf(value) <= 1024,
       secret: true,
@@ -359,7 +359,9 @@ export const schema = group({
     rates: rateSettings,
     bans: banSettings,
     protection: protectionSettings,
-    users: list({ sentence: 'Who may log in with user name and password.', apply: 'restart', default: [], item: user }),
+    users: live(
+      list({ sentence: 'Who may log in with user name and password.', apply: 'live', default: [], item: user }),
+    ),
     authentication,
     authorization,
     roles,

@@ -5,7 +5,7 @@
  * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
  * is in. Publishing below `$SYS` is for the broker alone, but for the topic where a bridge says that it is connected.
  */
-import { Fault, type Logger } from '../base/index.js';
+import { Fault, type Logger, quoted } from '../base/index.js';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
 import type { FindStanding } from './authentication/built-in-sources.js';
 import { AuthenticationChain, type ExplainedLogin } from './authentication/chain.js';
@@ -13,8 +13,10 @@ import { makeAuthentication } from './authentication/make.js';
 import type { AuthenticationSource } from './authentication/source.js';
 import { UserStore, UsersSource } from './authentication/users.js';
 import { AuthorizationChain, type Decision, type ExplainedStep } from './authorization/authorization-chain.js';
+import { RulesSource } from './authorization/local-sources.js';
 import { makeAuthorization } from './authorization/make.js';
 import { RoleBook } from './authorization/role-book.js';
+import type { RuleInput } from './authorization/rule.js';
 import type { AuthorizationSource } from './authorization/source.js';
 import type { Standing } from './authorization/who.js';
 import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
@@ -40,6 +42,11 @@ export interface AccessStatus {
   readonly refused: { readonly denied: number; readonly unavailable: number };
 }
 
+/** What can be replaced while the broker runs. `rules` by the name of their source. */
+export type ReplacedAccess = Partial<Pick<AccessOptions, 'users' | 'roles' | 'groups'>> & {
+  readonly rules?: Readonly<Record<string, readonly RuleInput[]>>;
+};
+
 /** The name of the `users` of the configuration as a source. */
 const USERS = 'users';
 
@@ -60,6 +67,8 @@ export class AccessPolicy implements Policy {
   private readonly usersSources: readonly UsersSource[];
   private readonly stores = new Map<string, UserStore>();
   private readonly listeners = new Set<() => void>();
+  /** Several changes are made that count as one. */
+  private replacing = false;
 
   /** Errors  Error in words where an option cannot be used. */
   constructor(options: AccessOptions, dependencies: AccessDependencies) {
@@ -102,8 +111,7 @@ export class AccessPolicy implements Policy {
       log,
     );
 
-    for (const role of options.roles) this.roles.setRole(role);
-    for (const group of options.groups) this.roles.setGroup({ ...group, roles: group.roles.map((name) => ({ name })) });
+    this.roles.replace(options.roles, options.groups);
     this.denyAction = denyAction;
     this.allowsAll = authorizing.length === 0 && this.dynamicSecurity === undefined;
     const authorizingSources = authorizing.map((source) =>
@@ -137,6 +145,29 @@ export class AccessPolicy implements Policy {
   async open(): Promise<void> {
     await this.authentication.open();
     await this.authorization.open();
+  }
+
+  /**
+   * Other users, roles, groups and rules from now on, each in the place of all there were; what is left out stays. Clients whose user is
+   * gone, disabled or has another password are not admitted any more; rights count at once, all of them together.
+   * Errors  Fault ACCESS_SOURCE_UNKNOWN where rules are for no source that has any.
+   */
+  replace({ users, roles, groups, rules = {} }: ReplacedAccess): void {
+    const sources = Object.entries(rules).map(([name, given]) => {
+      const source = this.authorization.sources.find((one) => one.name === name);
+      if (source instanceof RulesSource) return { source, given };
+      throw new Fault('ACCESS_SOURCE_UNKNOWN', `no source of authorization with rules is called ${quoted(name)}`);
+    });
+    this.replacing = true;
+    try {
+      if (users !== undefined) this.users.setAll(users);
+      if (roles !== undefined || groups !== undefined)
+        this.roles.replace(roles ?? [...this.roles.roles.values()], groups ?? [...this.roles.groups.values()]);
+      for (const { source, given } of sources) source.replace(given);
+    } finally {
+      this.replacing = false;
+      this.changed();
+    }
   }
 
   /** Dynamic security, for a client of a listener where it counts: others cannot administer what decides nothing about them. */
@@ -266,15 +297,11 @@ export class AccessPolicy implements Policy {
   }
 
   /** Roles and groups of a client at this time: users of a store have those that the store says now. */
-  private standingOf(client: Client): Standing {
-    const { identity } = client;
-    let found: Standing = identity ?? nobody;
+  private standingOf({ identity }: Client): Standing {
     const store = this.storeOf(identity);
-    if (store !== undefined) {
-      const user = store.get(identity!.username);
-      found = user === undefined ? nobody : { roles: user.options.roles ?? [], groups: user.options.groups ?? [] };
-    }
-    return this.roles.standing(client, found);
+    if (store === undefined) return identity ?? nobody;
+    const user = store.get(identity!.username);
+    return user === undefined ? nobody : { roles: user.options.roles ?? [], groups: user.options.groups ?? [] };
   }
 
   /** The list of users that a client came in by, where it did by one. */
@@ -283,6 +310,7 @@ export class AccessPolicy implements Policy {
   }
 
   private changed(): void {
+    if (this.replacing) return;
     this.authorization.changed();
     const { authorization } = this;
     this.authorizeReceive =

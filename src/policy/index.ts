@@ -1,4 +1,4 @@
-export { type AccessDependencies, AccessPolicy, type AccessStatus } from './access-policy.js';
+export { type AccessDependencies, AccessPolicy, type AccessStatus, type ReplacedAccess } from './access-policy.js';
 export type { CertificateStanding, FindStanding } from './authentication/built-in-sources.js';
 export type { ExplainedLogin } from './authentication/chain.js';
 export type { UserStore } from './authentication/users.js';
@@ -8,7 +8,6 @@ export {
   type DefaultAccess,
   type DefaultAccesses,
   type Group,
-  type Membership,
   type Role,
   type RoleBook,
   type RoleEntry,

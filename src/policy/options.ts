@@ -200,7 +200,7 @@ export interface AccessOptions {
   readonly authentication: readonly AuthenticationOptions[];
   readonly authorization: AuthorizationOptions;
   readonly roles: readonly Role[];
-  readonly groups: readonly (Omit<Group, 'roles'> & { readonly roles: readonly string[] })[];
+  readonly groups: readonly Group[];
   /** By listener, the names of the sources that count there; all of them where it names none. */
   readonly listeners: readonly {
     readonly name: string;

@@ -256,7 +256,7 @@ export class SecureEndpoint {
     }
     if (!(verdict instanceof Promise)) return admit(verdict, certificate);
     socket.on('error', () => {});
-    verdict.then((decided) => admit(decided, certificate), failed);
+    verdict.then((decided) => admit(decided, certificate)).catch(failed);
   }
 
   private refuse(socket: TLSSocket, reason: string, certificate?: X509Certificate): void {

@@ -16,13 +16,18 @@ const forbidsReceive = (rules: readonly Rule[]) =>
 /** Rules of the configuration. */
 export class RulesSource implements AuthorizationSource {
   readonly type = 'rules';
-  private readonly rules: readonly Rule[];
+  private rules: readonly Rule[] = [];
 
   constructor(
     readonly name: string,
     rules: readonly RuleInput[],
   ) {
-    this.rules = rules.map((rule, index) => compileRule(rule, `${name}, rule ${index + 1}`));
+    this.replace(rules);
+  }
+
+  /** Errors  Error in words when a rule cannot be used; then nothing has changed. */
+  replace(rules: readonly RuleInput[]): void {
+    this.rules = rules.map((rule, index) => compileRule(rule, `${this.name}, rule ${index + 1}`));
   }
 
   get governsReceive(): boolean {

@@ -41,21 +41,14 @@ export interface RoleEntry {
 
 export interface Role {
   readonly name: string;
-  /** Where whoever has the role gives it none of its own. */
   readonly priority: number;
   readonly entries: readonly RoleEntry[];
-}
-
-/** A name, or a name with a priority of its own. */
-export interface Membership {
-  readonly name: string;
-  readonly priority?: number;
 }
 
 export interface Group {
   readonly name: string;
   readonly priority: number;
-  readonly roles: readonly Membership[];
+  readonly roles: readonly string[];
 }
 
 export type DefaultAccess = 'allow' | 'deny' | 'next';
@@ -85,8 +78,6 @@ const closed: DefaultAccesses = {
 export class RoleBook {
   readonly roles = new Map<string, Role>();
   readonly groups = new Map<string, Group>();
-  /** Roles and groups that user names have beside those that authentication found. */
-  private readonly assignments = new Map<string, { roles: readonly Membership[]; groups: readonly Membership[] }>();
   private readonly compiled = new Map<string, readonly CompiledEntry[]>();
   private readonly listeners = new Set<() => void>();
   private defaultAccesses: DefaultAccesses = closed;
@@ -117,54 +108,17 @@ export class RoleBook {
   }
 
   /**
-   * Adds a role or puts another in its place.
+   * Puts these roles and groups in the place of all.
    * Errors  Error in words when an entry cannot be used; then nothing has changed.
    */
-  setRole(role: Role): void {
-    const entries = role.entries.map(({ type, filter, permit, priority }): CompiledEntry => {
-      const literal = type.endsWith('Literal');
-      const text = literal && !filter.startsWith('eq ') ? `eq ${filter}` : filter;
-      const origin = `role ${role.name}, ${type} ${filter}`;
-      return {
-        type,
-        filter: new FilterTemplate(text, permit === 'allow'),
-        priority,
-        verdict: { permit: permit === 'allow', origin },
-      };
-    });
-    this.compiled.set(
-      role.name,
-      entries.sort((a, b) => Number(isLiteral(b)) - Number(isLiteral(a)) || b.priority - a.priority),
-    );
-    this.roles.set(role.name, role);
-    this.changed();
-  }
-
-  removeRole(name: string): boolean {
-    if (!this.roles.delete(name)) return false;
-    this.compiled.delete(name);
-    this.changed();
-    return true;
-  }
-
-  setGroup(group: Group): void {
-    this.groups.set(group.name, group);
-    this.changed();
-  }
-
-  removeGroup(name: string): boolean {
-    if (!this.groups.delete(name)) return false;
-    this.changed();
-    return true;
-  }
-
-  /** What a user name has beside what authentication finds; undefined takes it away. */
-  assign(
-    username: string,
-    standing: { readonly roles: readonly Membership[]; readonly groups: readonly Membership[] } | undefined,
-  ): void {
-    if (standing === undefined) this.assignments.delete(username);
-    else this.assignments.set(username, standing);
+  replace(roles: readonly Role[], groups: readonly Group[]): void {
+    const compiled = roles.map((role) => [role.name, compileRole(role)] as const);
+    this.roles.clear();
+    this.groups.clear();
+    this.compiled.clear();
+    for (const role of roles) this.roles.set(role.name, role);
+    for (const group of groups) this.groups.set(group.name, group);
+    for (const [name, entries] of compiled) this.compiled.set(name, entries);
     this.changed();
   }
 
@@ -173,30 +127,11 @@ export class RoleBook {
     return () => this.listeners.delete(listener);
   }
 
-  /** The names of all roles and groups that hold for a client. */
-  standing({ username }: Client, found: Standing): Standing {
-    const assigned = username === undefined ? undefined : this.assignments.get(username);
-    if (assigned === undefined) return found;
-    const names = (memberships: readonly Membership[]) => memberships.map(({ name }) => name);
-    return {
-      roles: [...new Set([...found.roles, ...names(assigned.roles)])],
-      groups: [...new Set([...found.groups, ...names(assigned.groups)])],
-    };
-  }
-
   /** The entries that hold for a client, in the order in which they count. */
-  bind(client: Client, found: Standing): RoleAccess {
-    const { username } = client;
-    const assigned = username === undefined ? undefined : this.assignments.get(username);
-    const own = join(assigned?.roles, found.roles);
-    const memberships = join(assigned?.groups, found.groups);
-    if (username === undefined && this.anonymous !== undefined) memberships.push({ name: this.anonymous });
-    const order = this.rolesInOrder(own);
-    const groups = memberships
-      .map(({ name, priority }) => ({ group: this.groups.get(name), priority }))
-      .filter((entry): entry is { group: Group; priority: number | undefined } => entry.group !== undefined)
-      .sort((a, b) => (b.priority ?? b.group.priority) - (a.priority ?? a.group.priority));
-    for (const { group } of groups) order.push(...this.rolesInOrder(group.roles));
+  bind(client: Client, { roles, groups }: Standing): RoleAccess {
+    const names = client.username === undefined && this.anonymous !== undefined ? [...groups, this.anonymous] : groups;
+    const order = inOrder(roles, this.roles);
+    for (const name of inOrder(names, this.groups)) order.push(...inOrder(this.groups.get(name)!.roles, this.roles));
     const entries: BoundEntry[] = [];
     for (const name of new Set(order))
       for (const { type, filter, verdict } of this.compiled.get(name)!) {
@@ -204,14 +139,6 @@ export class RoleBook {
         if (bound !== undefined) entries.push({ type, filter: bound, verdict });
       }
     return new RoleAccess(entries, this.defaultAccesses);
-  }
-
-  private rolesInOrder(memberships: readonly Membership[]): string[] {
-    return memberships
-      .filter(({ name }) => this.roles.has(name))
-      .map(({ name, priority }) => ({ name, priority: priority ?? this.roles.get(name)!.priority }))
-      .sort((a, b) => b.priority - a.priority)
-      .map(({ name }) => name);
   }
 
   private changed(): void {
@@ -224,12 +151,27 @@ export class RoleBook {
   }
 }
 
-const isLiteral = ({ type }: CompiledEntry) => type.endsWith('Literal');
+const isLiteral = ({ type }: Pick<RoleEntry, 'type'>) => type.endsWith('Literal');
 
-/** An assignment's own priority counts before none. */
-function join(assigned: readonly Membership[] = [], found: readonly string[]): Membership[] {
-  const names = new Set(assigned.map(({ name }) => name));
-  return [...assigned, ...found.filter((name) => !names.has(name)).map((name) => ({ name }))];
+/** In the order in which they count. */
+function compileRole(role: Role): readonly CompiledEntry[] {
+  const entries = role.entries.map((entry): CompiledEntry => {
+    const { type, filter, permit, priority } = entry;
+    const text = isLiteral(entry) && !filter.startsWith('eq ') ? `eq ${filter}` : filter;
+    const origin = `role ${role.name}, ${type} ${filter}`;
+    return {
+      type,
+      filter: new FilterTemplate(text, permit === 'allow'),
+      priority,
+      verdict: { permit: permit === 'allow', origin },
+    };
+  });
+  return entries.sort((a, b) => Number(isLiteral(b)) - Number(isLiteral(a)) || b.priority - a.priority);
+}
+
+/** The names of those that are there, the highest priority first. */
+function inOrder(names: readonly string[], book: ReadonlyMap<string, { readonly priority: number }>): string[] {
+  return names.filter((name) => book.has(name)).sort((a, b) => book.get(b)!.priority - book.get(a)!.priority);
 }
 
 const accessOf = { publish: 'publishClientSend', receive: 'publishClientReceive', subscribe: 'subscribe' } as const;
