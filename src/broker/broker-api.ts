@@ -115,15 +115,15 @@ export interface Broker {
   stop(): Promise<void>;
   /**
    * Publishes for the program.
-   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID.
+   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID, PAYLOAD_INVALID, OPTIONS_INVALID; nothing is published.
    */
   publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
   /**
    * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
-   * Errors: `Fault` TOPIC_FILTER_INVALID.
+   * Errors: `Fault` TOPIC_FILTER_INVALID (a shared subscription is one: they are for clients), HANDLER_INVALID, OPTIONS_INVALID.
    */
   subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
-  /** Listens to events; returns what stops listening. */
+  /** Listens to events; returns what stops listening. Errors: `Fault` EVENT_UNKNOWN, HANDLER_INVALID. */
   on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
   /** Serves MQTT over a stream that the program accepted itself. */
   handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;

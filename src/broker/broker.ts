@@ -35,15 +35,7 @@ import {
 } from '../connection/index.js';
 import { BrokerMetrics } from '../metrics/index.js';
 import { AccessPolicy, type Policy } from '../policy/index.js';
-import {
-  isValidTopicFilter,
-  Message,
-  type NewMessage,
-  PublishRun,
-  PublishView,
-  type QoS,
-  ReasonCode,
-} from '../protocol/index.js';
+import { Message, type NewMessage, PublishRun, PublishView, type QoS, ReasonCode } from '../protocol/index.js';
 import { DelayedMessages, Router } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
 import { attachWebSocket, NodeStream, securityOfSocket } from '../transport/index.js';
@@ -59,6 +51,7 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
+import { checkPublish, checkSubscribe } from './check-calls.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { Guard } from './guard.js';
@@ -345,13 +338,13 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   publish(topicName: string, payload: Uint8Array | string, options: PublishOptions = {}): number {
+    checkPublish(topicName, payload, options);
     const { qos = 0, retain = false, properties } = options;
     return this.context.router.publishLocal({ topicName, payload, qos, retain, properties });
   }
 
   subscribe(topicFilter: string, handler: MessageHandler, options: { readonly qos?: QoS } = {}): () => void {
-    if (!isValidTopicFilter(topicFilter))
-      throw new Fault('TOPIC_FILTER_INVALID', `not a valid topic filter: ${JSON.stringify(topicFilter)}`);
+    checkSubscribe(topicFilter, handler, options);
     const subscriber = new LocalSubscriber(`$local-${++this.localSubscribers}`, handler, this.log);
     return subscriber.subscribe(this.context.router, topicFilter, options.qos ?? 2);
   }

@@ -5,6 +5,7 @@
 import type { Logger } from '../base/index.js';
 import type { BridgeStatus } from '../bridge/index.js';
 import type { ProtocolVersion, QoS } from '../protocol/index.js';
+import { checkOn } from './check-calls.js';
 
 export interface ClientInfo {
   readonly clientId: string;
@@ -27,13 +28,23 @@ export interface BrokerEvents {
 
 export type BrokerEventName = keyof BrokerEvents;
 
+const names: Readonly<Record<BrokerEventName, true>> = {
+  clientConnected: true,
+  clientDisconnected: true,
+  subscribed: true,
+  unsubscribed: true,
+  bridgeChanged: true,
+};
+const eventNames = Object.keys(names);
+
 export class EventHub {
   private readonly listeners = new Map<BrokerEventName, Set<(event: never) => void>>();
 
   constructor(private readonly log: Logger) {}
 
-  /** Returns what stops listening. */
+  /** Returns what stops listening. Errors: `Fault` EVENT_UNKNOWN, HANDLER_INVALID. */
   on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void {
+    checkOn(name, listener, eventNames);
     const set = this.listeners.get(name) ?? new Set();
     this.listeners.set(name, set);
     set.add(listener);
