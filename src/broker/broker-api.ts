@@ -119,7 +119,7 @@ export interface Broker {
    */
   publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
   /**
-   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
+   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription: nothing comes after it.
    * Errors: `Fault` TOPIC_FILTER_INVALID (a shared subscription is one: they are for clients), HANDLER_INVALID, OPTIONS_INVALID.
    */
   subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;

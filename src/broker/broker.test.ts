@@ -295,6 +295,47 @@ describe('the program of a broker', () => {
     assert.equal(lines.filter((line) => line.includes('listener gives up')).length, 2);
   });
 
+  it('may hand over functions that are asynchronous, and fail', async (context) => {
+    const { log, lines } = collectingLog();
+    const broker = await started(context, {}, { logger: log });
+    broker.on('clientConnected', async () => {
+      throw new Error('listener fails');
+    });
+    broker.subscribe('a', async () => {
+      throw new Error('handler fails');
+    });
+    const { client } = await connected(broker);
+    await client.deliver('a', '1', { qos: 1 });
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith('error')),
+      [
+        'error events.listener-failed: a listener of clientConnected threw: Error: listener fails',
+        'error subscription.handler-failed: a message handler threw: Error: handler fails',
+      ],
+    );
+  });
+
+  it('may listen, stop listening and end subscriptions from within', async (context) => {
+    const broker = await started(context);
+    const seen: string[] = [];
+    broker.on('clientConnected', ({ client }) => {
+      seen.push(`first ${client.clientId}`);
+      stopSecond();
+      broker.on('clientConnected', (event) => seen.push(`added ${event.client.clientId}`));
+    });
+    const stopSecond = broker.on('clientConnected', () => seen.push('never'));
+    const end = broker.subscribe('a', ({ payload }) => {
+      seen.push(payload.toString());
+      end();
+    });
+    const { client } = await connected(broker, { clientId: 'c1' });
+    const packet = { type: PacketType.Publish, dup: false, qos: 0, retain: false, topicName: 'a' } as const;
+    client.send({ ...packet, payload: Buffer.from('1') }, { ...packet, payload: Buffer.from('2') });
+    await client.deliver('b', '', { qos: 1 });
+    await connected(broker, { clientId: 'c2' });
+    assert.deepEqual(seen, ['first c1', '1', 'first c2', 'added c2']);
+  });
+
   it('lists and disconnects clients', async (context) => {
     const broker = await started(context);
     const { client } = await connected(broker, { clientId: 'c', username: 'ada' });
