@@ -51,7 +51,8 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
-import { checkPublish, checkSubscribe } from './check-calls.js';
+import { checkBrokerOptions, checkPublish, checkSubscribe } from './check-calls.js';
+import { checkedPolicy } from './checked-policy.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { Guard } from './guard.js';
@@ -68,12 +69,14 @@ const STOP_GRACE_MS = 1000;
 
 /**
  * Makes a broker; `start` makes it listen.
- * Errors  `ConfigError` naming every wrong key.
+ * Errors  `ConfigError` naming every wrong key, `Fault` OPTIONS_INVALID naming what else is wrong.
  */
 export function createBroker(options: BrokerOptions = {}): Broker {
+  checkBrokerOptions(options);
   const input = (options.config ?? {}) as ConfigInput;
   const config = resolveConfig(input, { authenticated: options.policy?.authenticate !== undefined });
-  return new BrokerNode(config, options.logger ?? silentLogger, options.policy ?? {});
+  const logger = options.logger ?? silentLogger;
+  return new BrokerNode(config, logger, checkedPolicy(options.policy ?? {}, logger));
 }
 
 class BrokerNode implements Broker, ConnectionObserver {

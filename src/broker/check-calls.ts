@@ -1,11 +1,12 @@
 /**
- * What a program hands to `publish`, `subscribe` and `on`, checked before anything is done with it: a program in JavaScript has no compiler that
+ * What a program hands to `createBroker`, `publish`, `subscribe` and `on`, checked before anything is done with it: a program in JavaScript has no compiler that
  * would, and what stands in a message is written into bytes that others share.
  */
 import { isUint8Array } from 'node:util/types';
 import { Fault, quoted } from '../base/index.js';
 import { isValidTopicFilter, isValidTopicName, type Properties } from '../protocol/index.js';
-import type { PublishOptions } from './broker-api.js';
+import type { BrokerOptions, PublishOptions } from './broker-api.js';
+import { checkPolicy } from './checked-policy.js';
 
 /** Bytes of a topic name, a filter or a text property that MQTT can carry. */
 const TEXT_BYTES_MAX = 65_535;
@@ -13,6 +14,27 @@ const TEXT_BYTES_MAX = 65_535;
 const PACKET_BYTES_MAX = 268_435_455;
 /** More than what else stands in a PUBLISH takes, but its user properties. */
 const HEAD_BYTES_MAX = 5 * TEXT_BYTES_MAX;
+
+const logCalls = ['error', 'warning', 'information', 'debug'] as const;
+
+/** Errors  `Fault` OPTIONS_INVALID naming what is wrong; of `config` nothing is looked at. */
+export function checkBrokerOptions(options: unknown): void {
+  const { logger, policy } = group<BrokerOptions>('createBroker', options, ['config', 'logger', 'policy']);
+  if (
+    logger !== undefined &&
+    (typeof logger?.level !== 'number' || logCalls.some((call) => typeof logger[call] !== 'function'))
+  )
+    throw invalid(
+      'createBroker',
+      'logger',
+      logger,
+      `allowed is an object with level and ${logCalls.join(', ')}, as createLogger makes one`,
+    );
+  if (policy === undefined) return;
+  if (typeof policy !== 'object' || policy === null)
+    throw invalid('createBroker', 'policy', policy, 'allowed is an object with decisions such as authenticate');
+  checkPolicy(policy);
+}
 
 /** Errors  `Fault` TOPIC_NAME_INVALID, PAYLOAD_INVALID or OPTIONS_INVALID naming what is wrong. */
 export function checkPublish(topicName: unknown, payload: unknown, options: unknown): void {
