@@ -107,11 +107,12 @@ export interface Broker {
   readonly listeners: readonly BoundListener[];
   readonly metrics: Readonly<BrokerMetrics>;
   /**
-   * Binds every listener.
-   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
+   * Binds every listener, when a stop that is under way has ended. With storage a broker starts once: for another start make a new one, also where
+   * the first one failed once its storage was open.
+   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound. BROKER_RUNNING; BROKER_STOPPED when it was stopped meanwhile.
    */
   start(): Promise<void>;
-  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
+  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed; so does every further call. */
   stop(): Promise<void>;
   /**
    * Publishes for the program.

@@ -1,8 +1,11 @@
 /** Goal: the broker as a program embeds it: its life, its doors, its limits, what it tells and who it tells it to. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
 import { createWebSocketStream, WebSocket } from 'ws';
@@ -55,6 +58,12 @@ async function connected(broker: Broker, options: ConnectOptions & { version?: P
   const client = await open(broker, version);
   const connack = await client.connect(rest);
   return { client, connack };
+}
+
+async function folder(context: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'dunlin-broker-'));
+  context.after(() => rm(path, { recursive: true, force: true }));
+  return path;
 }
 
 function collectingLog() {
@@ -151,6 +160,45 @@ describe('the life of a broker', () => {
     assert.deepEqual(broker.listeners, []);
     await broker.start();
     assert.equal(broker.listeners.length, 2);
+  });
+
+  for (const mode of ['memory', 'buffered'] as const)
+    it(`leaves nothing behind when it is stopped while it starts without a listener, with storage in mode ${mode}`, async (context) => {
+      const storage = { mode, path: await folder(context) };
+      const broker = make(context, { storage });
+      const start = broker.start();
+      const stop = broker.stop();
+      await assert.rejects(start, { code: 'BROKER_STOPPED' });
+      await stop;
+      assert.equal(broker.status().running, false);
+      await started(context, { storage }); // its folder is free
+    });
+
+  it('stops once for all who ask, and starts again after that', async (context) => {
+    const broker = await started(context, { listeners: [listener] });
+    const [near, far] = duplexPair();
+    broker.handle(far);
+    const client = new WireClient(near, 4);
+    await client.connect();
+    near.pause(); // it does not take the goodbye, so that stopping takes a while
+    const order: string[] = [];
+    const first = broker.stop().then(() => order.push('first'));
+    const second = broker.stop().then(() => order.push('second'));
+    const start = broker.start().then(() => order.push('start'));
+    await assert.rejects(broker.start(), { code: 'BROKER_RUNNING' });
+    await Promise.all([first, second, start]);
+    assert.deepEqual(order, ['first', 'second', 'start']);
+    await (await overTcp(portOf(broker))).connect();
+  });
+
+  it('lets nobody in before its storage is open', async (context) => {
+    const broker = make(context, { storage: { mode: 'buffered', path: await folder(context) } });
+    const start = broker.start();
+    const [, stream] = duplexPair();
+    broker.handle(stream);
+    await once(stream, 'close');
+    await start;
+    await connected(broker);
   });
 
   it('tells its clients that it shuts down, and publishes no wills', async (context) => {

@@ -99,7 +99,12 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
+  /** Lets clients in. */
   private running = false;
+  /** Of the start that nobody has stopped. */
+  private wanted: object | undefined;
+  private starting = Promise.resolve();
+  private stopping = Promise.resolve();
 
   constructor(
     private readonly config: Config,
@@ -234,24 +239,38 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.listening.list();
   }
 
-  async start(): Promise<void> {
-    if (this.running) throw new Fault('BROKER_RUNNING', 'the broker is running already');
-    if (this.storage.spent) throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
-    this.running = true;
-    this.context.sessions.stopping = false;
+  start(): Promise<void> {
+    if (this.wanted !== undefined) return Promise.reject(new Fault('BROKER_RUNNING', 'the broker is running already'));
+    this.wanted = {};
+    this.starting = this.open(this.wanted, this.stopping);
+    return this.starting;
+  }
+
+  /** Later starts and stops wait for this one. `wanted` is of this start: another one, or none, once it was stopped. */
+  private async open(wanted: object, stopped: Promise<void>): Promise<void> {
+    const goOn = (): void => {
+      if (this.wanted !== wanted) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
+    };
+    await stopped.catch(() => {});
     try {
+      goOn();
+      if (this.storage.spent) throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
+      this.context.sessions.stopping = false;
       await this.storage.open(this.context.sessions);
       this.delayed.start();
       await this.access.open();
       this.guard.start();
       this.wheel.start();
+      goOn();
       this.bridging.start(this.config.bridges);
+      this.running = true;
       for (const config of this.config.listeners) {
         await this.listening.open(config);
-        if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
+        goOn();
       }
     } catch (error) {
       await this.closeAll();
+      if (this.wanted === wanted) this.wanted = undefined;
       throw error;
     }
     this.preparing = new AbortController();
@@ -262,8 +281,15 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (intervalSeconds > 0) this.stopSys = startSysUpdates(this.context, intervalSeconds, () => this.bridging.show());
   }
 
-  async stop(): Promise<void> {
-    if (this.running) await this.closeAll();
+  stop(): Promise<void> {
+    if (this.wanted !== undefined) {
+      this.wanted = undefined;
+      this.stopping = this.starting.then(
+        () => this.closeAll(),
+        () => {}, // whoever started it is told, and nothing is left
+      );
+    }
+    return this.stopping;
   }
 
   private async closeAll(): Promise<void> {
