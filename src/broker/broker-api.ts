@@ -28,7 +28,7 @@ export interface PublishOptions {
 }
 
 export interface AttachOptions {
-  /** Default `/mqtt` */
+  /** Default `/mqtt`; `*` is every path. */
   readonly path?: string;
   /** Allowed values of Origin; empty (the default) allows every one. */
   readonly origins?: readonly string[];
@@ -126,9 +126,13 @@ export interface Broker {
   subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
   /** Listens to events; returns what stops listening. Errors: `Fault` EVENT_UNKNOWN, HANDLER_INVALID. */
   on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
-  /** Serves MQTT over a stream that the program accepted itself. */
+  /** Serves MQTT over a stream of bytes that the program accepted itself. Errors: `Fault` STREAM_INVALID, OPTIONS_INVALID. */
   handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;
-  /** Serves MQTT over WebSocket on the program's own HTTP server. Returns what lets go of the server. */
+  /**
+   * Serves MQTT over WebSocket on the program's own HTTP server; upgrades to other paths are left to its other `upgrade` handlers, or get 404 where there
+   * are none. Returns what lets go of the server; `stop` does so too, and the broker has to be attached again when it starts again.
+   * Errors: `Fault` SERVER_INVALID, OPTIONS_INVALID, PATH_TAKEN when the server serves MQTT at this path already.
+   */
   attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
   /** The clients connected now. */
   clients(): ClientInfo[];

@@ -6,9 +6,9 @@ import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Duplex, duplexPair } from 'node:stream';
+import { type Duplex, duplexPair, Readable } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
-import { createWebSocketStream, WebSocket } from 'ws';
+import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { freePort } from '../../test/support/free-port.js';
 import { type ConnectOptions, WireClient } from '../../test/support/wire-client.js';
 import type { Logger } from '../base/index.js';
@@ -64,6 +64,22 @@ async function folder(context: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'dunlin-broker-'));
   context.after(() => rm(path, { recursive: true, force: true }));
   return path;
+}
+
+/** An HTTP server, and what it answers to an upgrade. */
+async function httpServer(context: TestContext) {
+  const server = createHttpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close().closeAllConnections());
+  const upgrade = (path: string) =>
+    new Promise<number | undefined>((resolve) => {
+      const webSocket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, ['mqtt']);
+      context.after(() => webSocket.terminate());
+      webSocket.on('error', () => {});
+      webSocket.on('upgrade', ({ statusCode }) => resolve(statusCode));
+      webSocket.on('unexpected-response', (_request, { statusCode }) => resolve(statusCode));
+    });
+  return { server, upgrade };
 }
 
 function collectingLog() {
@@ -503,6 +519,58 @@ describe('the doors of a broker', () => {
     client.stream.destroy();
     await client.ended();
     http.closeAllConnections();
+  });
+
+  it('stand beside each other on one HTTP server, each at its own path', async (context) => {
+    const [one, other] = [await started(context), await started(context)];
+    const { server, upgrade } = await httpServer(context);
+    const detach = one.attachWebSocket(server, { path: '/one' });
+    other.attachWebSocket(server, { path: '/other' });
+    for (const broker of [one, other])
+      for (const path of ['/one', '*'])
+        assert.throws(() => broker.attachWebSocket(server, { path }), { code: 'PATH_TAKEN' });
+    for (const path of ['/one', '/other']) assert.equal(await upgrade(path), 101);
+    assert.equal(await upgrade('/none'), 404);
+    detach();
+    detach();
+    assert.equal(await upgrade('/one'), 404);
+    other.attachWebSocket(server, { path: '/one' });
+    assert.equal(await upgrade('/one'), 101);
+  });
+
+  it('leave a WebSocket alone that another handler of the HTTP server has taken', async (context) => {
+    const { log, lines } = collectingLog();
+    const broker = await started(context, {}, { logger: log });
+    const { server, upgrade } = await httpServer(context);
+    new WebSocketServer({ server, clientTracking: false });
+    broker.attachWebSocket(server);
+    assert.equal(await upgrade('/mqtt'), 101);
+    assert.match(lines.join('\n'), /^error connection\.refused: A WebSocket cannot be taken: /);
+  });
+
+  it('ask for a stream, a server and options that they know', async (context) => {
+    const broker = await started(context);
+    const loose = (value: unknown) => value as never;
+    for (const stream of [undefined, 5, {}, new Readable()])
+      assert.throws(() => broker.handle(loose(stream)), { code: 'STREAM_INVALID' });
+    assert.throws(() => broker.handle(duplexPair()[0], loose({ anonymous: true })), { code: 'OPTIONS_INVALID' });
+    for (const server of [undefined, 5, Object.assign(() => {}, { on() {}, listen() {} })])
+      assert.throws(() => broker.attachWebSocket(loose(server)), { code: 'SERVER_INVALID' });
+    const server = createHttpServer();
+    const wrong = [null, { path: 'mqtt' }, { path: '/a?b' }, { paths: [] }, { origins: 'x' }, { allowAnonymous: 'no' }];
+    for (const options of wrong)
+      assert.throws(() => broker.attachWebSocket(server, loose(options)), { code: 'OPTIONS_INVALID' });
+    assert.equal(server.listenerCount('upgrade'), 0);
+  });
+
+  it('forget a stream that was closed before it was handed over', async (context) => {
+    const broker = await started(context);
+    const stream = duplexPair()[0];
+    stream.destroy();
+    await once(stream, 'close');
+    broker.handle(stream);
+    while (broker.metrics.connections > 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(broker.metrics.connectionsTotal, 1);
   });
 
   it('let in no more connections than they may, and the next one when one has left', async (context) => {

@@ -51,7 +51,7 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
-import { checkBrokerOptions, checkPublish, checkSubscribe } from './check-calls.js';
+import { checkAttach, checkBrokerOptions, checkHandle, checkPublish, checkSubscribe } from './check-calls.js';
 import { checkedPolicy } from './checked-policy.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
@@ -383,6 +383,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
+    checkHandle(stream, options);
     this.admission.accept(
       new NodeStream(stream, undefined, securityOfSocket(stream)),
       this.ownListener('handle', options.allowAnonymous ?? true),
@@ -391,6 +392,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {
+    checkAttach(server, options);
     const listener = this.ownListener('attached', options.allowAnonymous ?? true);
     const count = { connections: 0 };
     const detach = attachWebSocket(server, {

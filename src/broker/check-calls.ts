@@ -1,11 +1,13 @@
 /**
- * What a program hands to `createBroker`, `publish`, `subscribe` and `on`, checked before anything is done with it: a program in JavaScript has no compiler that
+ * What a program hands to the calls of the library, checked before anything is done with it: a program in JavaScript has no compiler that
  * would, and what stands in a message is written into bytes that others share.
  */
+import { Server } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { isUint8Array } from 'node:util/types';
 import { Fault, quoted } from '../base/index.js';
 import { isValidTopicFilter, isValidTopicName, type Properties } from '../protocol/index.js';
-import type { BrokerOptions, PublishOptions } from './broker-api.js';
+import type { AttachOptions, BrokerOptions, PublishOptions } from './broker-api.js';
 import { checkPolicy } from './checked-policy.js';
 
 /** Bytes of a topic name, a filter or a text property that MQTT can carry. */
@@ -69,6 +71,43 @@ export function checkOn(name: unknown, listener: unknown, names: readonly string
     throw new Fault('EVENT_UNKNOWN', `there is no event ${shown(name)}; there are ${names.join(', ')}`);
   if (typeof listener !== 'function')
     throw new Fault('HANDLER_INVALID', `the listener of ${String(name)} is a function, not ${shown(listener)}`);
+}
+
+/** Errors  `Fault` STREAM_INVALID or OPTIONS_INVALID naming what is wrong. */
+export function checkHandle(stream: unknown, options: unknown): void {
+  const { on, write, pause, destroy } = (stream ?? {}) as Partial<Duplex>;
+  if ([on, write, pause, destroy].some((call) => typeof call !== 'function'))
+    throw new Fault(
+      'STREAM_INVALID',
+      `handle: found ${shown(stream)}, allowed is a stream that can be read and written`,
+    );
+  checkAnonymous('handle', group<AttachOptions>('handle', options, ['allowAnonymous']));
+}
+
+/** Errors  `Fault` SERVER_INVALID or OPTIONS_INVALID naming what is wrong. */
+export function checkAttach(server: unknown, options: unknown): void {
+  if (!(server instanceof Server))
+    throw new Fault(
+      'SERVER_INVALID',
+      `attachWebSocket: found ${shown(server)}, allowed is a server of node:http or node:https (what app.listen() of Express returns, app.server of Fastify)`,
+    );
+  const attach = group<AttachOptions>('attachWebSocket', options, ['path', 'origins', 'allowAnonymous']);
+  const { path, origins } = attach;
+  if (path !== undefined && !(typeof path === 'string' && /^(\*|\/[^?#\s]*)$/.test(path)))
+    throw invalid(
+      'attachWebSocket',
+      'path',
+      path,
+      'allowed is a URL path that begins with /, without ?, # and spaces, or *',
+    );
+  if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string')))
+    throw invalid('attachWebSocket', 'origins', origins, 'allowed is a list of text');
+  checkAnonymous('attachWebSocket', attach);
+}
+
+function checkAnonymous(call: string, { allowAnonymous }: Partial<AttachOptions>): void {
+  if (allowAnonymous !== undefined && typeof allowAnonymous !== 'boolean')
+    throw invalid(call, 'allowAnonymous', allowAnonymous, 'allowed is true or false');
 }
 
 function checkQoS(call: string, qos: unknown): void {
