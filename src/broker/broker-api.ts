@@ -28,7 +28,7 @@ export interface PublishOptions {
 }
 
 export interface AttachOptions {
-  /** Default `/mqtt` */
+  /** Default `/mqtt`; `*` is every path. */
   readonly path?: string;
   /** Allowed values of Origin; empty (the default) allows every one. */
   readonly origins?: readonly string[];
@@ -113,27 +113,32 @@ export interface Broker {
   readonly listeners: readonly BoundListener[];
   readonly metrics: Readonly<BrokerMetrics>;
   /**
-   * Binds every listener.
-   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
+   * Binds every listener, when a stop that is under way has ended. With storage a broker starts once: for another start make a new one, also where
+   * the first one failed once its storage was open.
+   * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound. BROKER_RUNNING; BROKER_STOPPED when it was stopped meanwhile.
    */
   start(): Promise<void>;
-  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
+  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed; so does every further call. */
   stop(): Promise<void>;
   /**
    * Publishes for the program.
-   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID.
+   * Returns the reason code a publisher would get. Errors: `Fault` TOPIC_NAME_INVALID, PAYLOAD_INVALID, OPTIONS_INVALID; nothing is published.
    */
   publish(topicName: string, payload: Uint8Array | string, options?: PublishOptions): number;
   /**
-   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription.
-   * Errors: `Fault` TOPIC_FILTER_INVALID.
+   * Subscribes for the program; stored messages that match come first. Returns what ends the subscription: nothing comes after it.
+   * Errors: `Fault` TOPIC_FILTER_INVALID (a shared subscription is one: they are for clients), HANDLER_INVALID, OPTIONS_INVALID.
    */
   subscribe(topicFilter: string, handler: MessageHandler, options?: { readonly qos?: QoS }): () => void;
-  /** Listens to events; returns what stops listening. */
+  /** Listens to events; returns what stops listening. Errors: `Fault` EVENT_UNKNOWN, HANDLER_INVALID. */
   on<Name extends BrokerEventName>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void;
-  /** Serves MQTT over a stream that the program accepted itself. */
+  /** Serves MQTT over a stream of bytes that the program accepted itself. Errors: `Fault` STREAM_INVALID, OPTIONS_INVALID. */
   handle(stream: Duplex, options?: { readonly allowAnonymous?: boolean }): void;
-  /** Serves MQTT over WebSocket on the program's own HTTP server. Returns what lets go of the server. */
+  /**
+   * Serves MQTT over WebSocket on the program's own HTTP server; upgrades to other paths are left to its other `upgrade` handlers, or get 404 where there
+   * are none. Returns what lets go of the server; `stop` does so too, and the broker has to be attached again when it starts again.
+   * Errors: `Fault` SERVER_INVALID, OPTIONS_INVALID, PATH_TAKEN when the server serves MQTT at this path already.
+   */
   attachWebSocket(server: HttpServer, options?: AttachOptions): () => void;
   /** The clients connected now. */
   clients(): ClientInfo[];

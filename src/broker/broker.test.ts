@@ -1,11 +1,14 @@
 /** Goal: the broker as a program embeds it: its life, its doors, its limits, what it tells and who it tells it to. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
-import { type Duplex, duplexPair } from 'node:stream';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Duplex, duplexPair, Readable } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
-import { createWebSocketStream, WebSocket } from 'ws';
+import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { freePort } from '../../test/support/free-port.js';
 import { type ConnectOptions, WireClient } from '../../test/support/wire-client.js';
 import type { Logger } from '../base/index.js';
@@ -55,6 +58,28 @@ async function connected(broker: Broker, options: ConnectOptions & { version?: P
   const client = await open(broker, version);
   const connack = await client.connect(rest);
   return { client, connack };
+}
+
+async function folder(context: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'dunlin-broker-'));
+  context.after(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** An HTTP server, and what it answers to an upgrade. */
+async function httpServer(context: TestContext) {
+  const server = createHttpServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close().closeAllConnections());
+  const upgrade = (path: string) =>
+    new Promise<number | undefined>((resolve) => {
+      const webSocket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, ['mqtt']);
+      context.after(() => webSocket.terminate());
+      webSocket.on('error', () => {});
+      webSocket.on('upgrade', ({ statusCode }) => resolve(statusCode));
+      webSocket.on('unexpected-response', (_request, { statusCode }) => resolve(statusCode));
+    });
+  return { server, upgrade };
 }
 
 function collectingLog() {
@@ -151,6 +176,45 @@ describe('the life of a broker', () => {
     assert.deepEqual(broker.listeners, []);
     await broker.start();
     assert.equal(broker.listeners.length, 2);
+  });
+
+  for (const mode of ['memory', 'buffered'] as const)
+    it(`leaves nothing behind when it is stopped while it starts without a listener, with storage in mode ${mode}`, async (context) => {
+      const storage = { mode, path: await folder(context) };
+      const broker = make(context, { storage });
+      const start = broker.start();
+      const stop = broker.stop();
+      await assert.rejects(start, { code: 'BROKER_STOPPED' });
+      await stop;
+      assert.equal(broker.status().running, false);
+      await started(context, { storage }); // its folder is free
+    });
+
+  it('stops once for all who ask, and starts again after that', async (context) => {
+    const broker = await started(context, { listeners: [listener] });
+    const [near, far] = duplexPair();
+    broker.handle(far);
+    const client = new WireClient(near, 4);
+    await client.connect();
+    near.pause(); // it does not take the goodbye, so that stopping takes a while
+    const order: string[] = [];
+    const first = broker.stop().then(() => order.push('first'));
+    const second = broker.stop().then(() => order.push('second'));
+    const start = broker.start().then(() => order.push('start'));
+    await assert.rejects(broker.start(), { code: 'BROKER_RUNNING' });
+    await Promise.all([first, second, start]);
+    assert.deepEqual(order, ['first', 'second', 'start']);
+    await (await overTcp(portOf(broker))).connect();
+  });
+
+  it('lets nobody in before its storage is open', async (context) => {
+    const broker = make(context, { storage: { mode: 'buffered', path: await folder(context) } });
+    const start = broker.start();
+    const [, stream] = duplexPair();
+    broker.handle(stream);
+    await once(stream, 'close');
+    await start;
+    await connected(broker);
   });
 
   it('tells its clients that it shuts down, and publishes no wills', async (context) => {
@@ -295,6 +359,47 @@ describe('the program of a broker', () => {
     assert.equal(lines.filter((line) => line.includes('listener gives up')).length, 2);
   });
 
+  it('may hand over functions that are asynchronous, and fail', async (context) => {
+    const { log, lines } = collectingLog();
+    const broker = await started(context, {}, { logger: log });
+    broker.on('clientConnected', async () => {
+      throw new Error('listener fails');
+    });
+    broker.subscribe('a', async () => {
+      throw new Error('handler fails');
+    });
+    const { client } = await connected(broker);
+    await client.deliver('a', '1', { qos: 1 });
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith('error')),
+      [
+        'error events.listener-failed: a listener of clientConnected threw: Error: listener fails',
+        'error subscription.handler-failed: a message handler threw: Error: handler fails',
+      ],
+    );
+  });
+
+  it('may listen, stop listening and end subscriptions from within', async (context) => {
+    const broker = await started(context);
+    const seen: string[] = [];
+    broker.on('clientConnected', ({ client }) => {
+      seen.push(`first ${client.clientId}`);
+      stopSecond();
+      broker.on('clientConnected', (event) => seen.push(`added ${event.client.clientId}`));
+    });
+    const stopSecond = broker.on('clientConnected', () => seen.push('never'));
+    const end = broker.subscribe('a', ({ payload }) => {
+      seen.push(payload.toString());
+      end();
+    });
+    const { client } = await connected(broker, { clientId: 'c1' });
+    const packet = { type: PacketType.Publish, dup: false, qos: 0, retain: false, topicName: 'a' } as const;
+    client.send({ ...packet, payload: Buffer.from('1') }, { ...packet, payload: Buffer.from('2') });
+    await client.deliver('b', '', { qos: 1 });
+    await connected(broker, { clientId: 'c2' });
+    assert.deepEqual(seen, ['first c1', '1', 'first c2', 'added c2']);
+  });
+
   it('lists and disconnects clients', async (context) => {
     const broker = await started(context);
     const { client } = await connected(broker, { clientId: 'c', username: 'ada' });
@@ -414,6 +519,58 @@ describe('the doors of a broker', () => {
     client.stream.destroy();
     await client.ended();
     http.closeAllConnections();
+  });
+
+  it('stand beside each other on one HTTP server, each at its own path', async (context) => {
+    const [one, other] = [await started(context), await started(context)];
+    const { server, upgrade } = await httpServer(context);
+    const detach = one.attachWebSocket(server, { path: '/one' });
+    other.attachWebSocket(server, { path: '/other' });
+    for (const broker of [one, other])
+      for (const path of ['/one', '*'])
+        assert.throws(() => broker.attachWebSocket(server, { path }), { code: 'PATH_TAKEN' });
+    for (const path of ['/one', '/other']) assert.equal(await upgrade(path), 101);
+    assert.equal(await upgrade('/none'), 404);
+    detach();
+    detach();
+    assert.equal(await upgrade('/one'), 404);
+    other.attachWebSocket(server, { path: '/one' });
+    assert.equal(await upgrade('/one'), 101);
+  });
+
+  it('leave a WebSocket alone that another handler of the HTTP server has taken', async (context) => {
+    const { log, lines } = collectingLog();
+    const broker = await started(context, {}, { logger: log });
+    const { server, upgrade } = await httpServer(context);
+    new WebSocketServer({ server, clientTracking: false });
+    broker.attachWebSocket(server);
+    assert.equal(await upgrade('/mqtt'), 101);
+    assert.match(lines.join('\n'), /^error connection\.refused: A WebSocket cannot be taken: /);
+  });
+
+  it('ask for a stream, a server and options that they know', async (context) => {
+    const broker = await started(context);
+    const loose = (value: unknown) => value as never;
+    for (const stream of [undefined, 5, {}, new Readable()])
+      assert.throws(() => broker.handle(loose(stream)), { code: 'STREAM_INVALID' });
+    assert.throws(() => broker.handle(duplexPair()[0], loose({ anonymous: true })), { code: 'OPTIONS_INVALID' });
+    for (const server of [undefined, 5, Object.assign(() => {}, { on() {}, listen() {} })])
+      assert.throws(() => broker.attachWebSocket(loose(server)), { code: 'SERVER_INVALID' });
+    const server = createHttpServer();
+    const wrong = [null, { path: 'mqtt' }, { path: '/a?b' }, { paths: [] }, { origins: 'x' }, { allowAnonymous: 'no' }];
+    for (const options of wrong)
+      assert.throws(() => broker.attachWebSocket(server, loose(options)), { code: 'OPTIONS_INVALID' });
+    assert.equal(server.listenerCount('upgrade'), 0);
+  });
+
+  it('forget a stream that was closed before it was handed over', async (context) => {
+    const broker = await started(context);
+    const stream = duplexPair()[0];
+    stream.destroy();
+    await once(stream, 'close');
+    broker.handle(stream);
+    while (broker.metrics.connections > 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(broker.metrics.connectionsTotal, 1);
   });
 
   it('let in no more connections than they may, and the next one when one has left', async (context) => {

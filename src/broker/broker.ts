@@ -35,15 +35,7 @@ import {
 } from '../connection/index.js';
 import { BrokerMetrics } from '../metrics/index.js';
 import { AccessPolicy, type Policy } from '../policy/index.js';
-import {
-  isValidTopicFilter,
-  Message,
-  type NewMessage,
-  PublishRun,
-  PublishView,
-  type QoS,
-  ReasonCode,
-} from '../protocol/index.js';
+import { Message, type NewMessage, PublishRun, PublishView, type QoS, ReasonCode } from '../protocol/index.js';
 import { DelayedMessages, Router } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
 import { attachWebSocket, NodeStream, securityOfSocket } from '../transport/index.js';
@@ -59,6 +51,8 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
+import { checkAttach, checkBrokerOptions, checkHandle, checkPublish, checkSubscribe } from './check-calls.js';
+import { checkedPolicy } from './checked-policy.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
 import { Guard } from './guard.js';
@@ -76,12 +70,14 @@ const STOP_GRACE_MS = 1000;
 
 /**
  * Makes a broker; `start` makes it listen.
- * Errors  `ConfigError` naming every wrong key.
+ * Errors  `ConfigError` naming every wrong key, `Fault` OPTIONS_INVALID naming what else is wrong.
  */
 export function createBroker(options: BrokerOptions = {}): Broker {
+  checkBrokerOptions(options);
   const input = (options.config ?? {}) as ConfigInput;
   const config = resolveConfig(input, { authenticated: options.policy?.authenticate !== undefined });
-  return new BrokerNode(config, options.logger ?? silentLogger, options.policy ?? {});
+  const logger = options.logger ?? silentLogger;
+  return new BrokerNode(config, logger, checkedPolicy(options.policy ?? {}, logger));
 }
 
 class BrokerNode implements Broker, ConnectionObserver {
@@ -104,7 +100,12 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
+  /** Lets clients in. */
   private running = false;
+  /** Of the start that nobody has stopped. */
+  private wanted: object | undefined;
+  private starting = Promise.resolve();
+  private stopping = Promise.resolve();
 
   constructor(
     private readonly config: Config,
@@ -239,24 +240,38 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.listening.list();
   }
 
-  async start(): Promise<void> {
-    if (this.running) throw new Fault('BROKER_RUNNING', 'the broker is running already');
-    if (this.storage.spent) throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
-    this.running = true;
-    this.context.sessions.stopping = false;
+  start(): Promise<void> {
+    if (this.wanted !== undefined) return Promise.reject(new Fault('BROKER_RUNNING', 'the broker is running already'));
+    this.wanted = {};
+    this.starting = this.open(this.wanted, this.stopping);
+    return this.starting;
+  }
+
+  /** Later starts and stops wait for this one. `wanted` is of this start: another one, or none, once it was stopped. */
+  private async open(wanted: object, stopped: Promise<void>): Promise<void> {
+    const goOn = (): void => {
+      if (this.wanted !== wanted) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
+    };
+    await stopped.catch(() => {});
     try {
+      goOn();
+      if (this.storage.spent) throw new Fault('BROKER_STOPPED', 'a broker with storage starts once; make a new one');
+      this.context.sessions.stopping = false;
       await this.storage.open(this.context.sessions);
       this.delayed.start();
       await this.access.open();
       this.guard.start();
       this.wheel.start();
+      goOn();
       this.bridging.start(this.config.bridges);
+      this.running = true;
       for (const config of this.config.listeners) {
         await this.listening.open(config);
-        if (!this.running) throw new Fault('BROKER_STOPPED', 'the broker was stopped while it started');
+        goOn();
       }
     } catch (error) {
       await this.closeAll();
+      if (this.wanted === wanted) this.wanted = undefined;
       throw error;
     }
     this.preparing = new AbortController();
@@ -267,8 +282,15 @@ class BrokerNode implements Broker, ConnectionObserver {
     if (intervalSeconds > 0) this.stopSys = startSysUpdates(this.context, intervalSeconds, () => this.bridging.show());
   }
 
-  async stop(): Promise<void> {
-    if (this.running) await this.closeAll();
+  stop(): Promise<void> {
+    if (this.wanted !== undefined) {
+      this.wanted = undefined;
+      this.stopping = this.starting.then(
+        () => this.closeAll(),
+        () => {}, // whoever started it is told, and nothing is left
+      );
+    }
+    return this.stopping;
   }
 
   private async closeAll(): Promise<void> {
@@ -346,13 +368,13 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   publish(topicName: string, payload: Uint8Array | string, options: PublishOptions = {}): number {
+    checkPublish(topicName, payload, options);
     const { qos = 0, retain = false, properties } = options;
     return this.context.router.publishLocal({ topicName, payload, qos, retain, properties });
   }
 
   subscribe(topicFilter: string, handler: MessageHandler, options: { readonly qos?: QoS } = {}): () => void {
-    if (!isValidTopicFilter(topicFilter))
-      throw new Fault('TOPIC_FILTER_INVALID', `not a valid topic filter: ${JSON.stringify(topicFilter)}`);
+    checkSubscribe(topicFilter, handler, options);
     const subscriber = new LocalSubscriber(`$local-${++this.localSubscribers}`, handler, this.log);
     return subscriber.subscribe(this.context.router, topicFilter, options.qos ?? 2);
   }
@@ -362,6 +384,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
+    checkHandle(stream, options);
     this.admission.accept(
       new NodeStream(stream, undefined, securityOfSocket(stream)),
       this.ownListener('handle', options.allowAnonymous ?? true),
@@ -370,6 +393,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {
+    checkAttach(server, options);
     const listener = this.ownListener('attached', options.allowAnonymous ?? true);
     const count = { connections: 0 };
     const detach = attachWebSocket(server, {

@@ -6,8 +6,10 @@ export type {
   BrokerOptions,
   BrokerStatus,
   DelayedInfo,
+  LiveSettings,
   PublishOptions,
+  TermOfListener,
 } from './broker-api.js';
-export type { BrokerEvents, ClientInfo } from './events.js';
+export type { BrokerEventName, BrokerEvents, ClientInfo } from './events.js';
 export type { MessageHandler, ReceivedMessage } from './local-subscriber.js';
 export { type AdjustableLogger, createLogger, type LoggerOptions } from './logging.js';

@@ -2,6 +2,7 @@
 import type { Logger } from '../base/index.js';
 import type { Message, Properties, PublishRun, QoS } from '../protocol/index.js';
 import { type Delivery, PAUSE, type Router, type Subscriber, Subscription } from '../router/index.js';
+import { callSafely } from './call-safely.js';
 
 /** An Application Message as a handler gets it. */
 export interface ReceivedMessage {
@@ -23,6 +24,7 @@ export class LocalSubscriber implements Subscriber {
   matchIndex = 0;
   readonly online = true;
   readonly accepting = true;
+  private active = true;
 
   constructor(
     /** Not one a client can have: `$` and a number. */
@@ -35,18 +37,17 @@ export class LocalSubscriber implements Subscriber {
   subscribe(router: Router, topicFilter: string, qos: QoS): () => void {
     const subscription = new Subscription(this, topicFilter, undefined, qos, false, false, 0, undefined);
     router.subscribe(subscription, undefined);
-    let active = true;
     const retained = router.retained.match(topicFilter);
     const handSome = (): void => {
-      for (let next = retained.next(); active && !next.done; next = retained.next()) {
+      for (let next = retained.next(); this.active && !next.done; next = retained.next()) {
         if (next.value === PAUSE) return void setImmediate(handSome);
         this.hand(next.value, next.value.qos, true);
       }
     };
     handSome();
     return () => {
-      if (active) router.unsubscribe(subscription);
-      active = false;
+      if (this.active) router.unsubscribe(subscription);
+      this.active = false;
     };
   }
 
@@ -60,12 +61,12 @@ export class LocalSubscriber implements Subscriber {
     for (const message of run.messages()) this.hand(message, 0, false);
   }
 
-  hand(message: Message, qos: QoS, retain: boolean): void {
+  /** A handler may have ended the subscription in the middle of what was on its way. */
+  private hand(message: Message, qos: QoS, retain: boolean): void {
+    if (!this.active) return;
     const { topicName, payload, properties, publisherId } = message.keep();
-    try {
-      this.handler({ topicName, payload, qos, retain, properties, publisherId });
-    } catch (error) {
+    const failed = (error: unknown) =>
       this.log.error('subscription.handler-failed', `a message handler threw: ${String(error)}`, { topicName });
-    }
+    callSafely(() => this.handler({ topicName, payload, qos, retain, properties, publisherId }), failed);
   }
 }

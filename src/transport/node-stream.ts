@@ -32,6 +32,7 @@ export class NodeStream implements ByteStream {
       this.failure = error;
     });
     socket.on('close', () => this.close());
+    if (socket.destroyed) this.closed = true; // its end has been told already
   }
 
   start(sink: ByteSink): void {
@@ -40,9 +41,15 @@ export class NodeStream implements ByteStream {
       process.nextTick(() => sink.onClosed(this.failure));
       return;
     }
-    this.socket.on('data', (bytes: Buffer) => {
+    this.socket.on('data', (chunk: unknown) => {
       // After `end` the peer's bytes are read and dropped, so that closing does not reset the connection.
-      if (!this.ending && !this.closed) sink.onBytes(bytes, 0, bytes.length);
+      if (this.ending || this.closed) return;
+      if (!(chunk instanceof Uint8Array)) {
+        this.socket.destroy(new Error(`the stream hands out values of type ${typeof chunk} instead of bytes`));
+        return;
+      }
+      const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      sink.onBytes(bytes, 0, bytes.length);
     });
     this.socket.on('end', () => this.socket.end());
   }

@@ -8,7 +8,7 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import type { Logger } from '../base/index.js';
+import { Fault, type Logger } from '../base/index.js';
 import type { AcceptStream, ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
 import { canonicalAddress, peerOfSocket } from './peer-address.js';
 import { securityOfSocket } from './socket-security.js';
@@ -171,13 +171,26 @@ export interface WebSocketOptions {
   readonly securityOf?: (socket: Duplex) => StreamSecurity | undefined;
 }
 
+/** The paths at which this module serves an HTTP server, in the order in which they came. */
+const pathsOf = new WeakMap<HttpServer, Set<string>>();
+
 /**
  * Takes MQTT connections from an HTTP server that belongs to someone else.
  *
  * Upgrades to other paths are left to the server's other `upgrade` handlers; when there are none, they get 404.
  * Returns a function that lets go of the server; streams already handed up live on.
+ * Errors  `Fault` PATH_TAKEN when the server serves MQTT at this path already.
  */
 export function attachWebSocket(server: HttpServer, options: WebSocketOptions): () => void {
+  const paths = pathsOf.get(server) ?? new Set();
+  pathsOf.set(server, paths);
+  const { path } = options;
+  if (paths.has(path) || paths.has('*') || (path === '*' && paths.size > 0))
+    throw new Fault(
+      'PATH_TAKEN',
+      `this HTTP server serves MQTT at ${paths.has(path) ? path : [...paths].join(', ')} already`,
+    );
+  paths.add(path);
   const settings: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     clientTracking: false,
@@ -189,8 +202,11 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
   const webSockets = new WebSocketServer(settings);
   const trusted = trustedNetworks(options.trustedProxies ?? []);
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const pathMatches = options.path === '*' || (request.url ?? '').split('?')[0] === options.path;
-    if (!pathMatches && server.listenerCount('upgrade') > 1) return;
+    const asked = (request.url ?? '').split('?')[0]!;
+    const pathMatches = path === '*' || asked === path;
+    // Of several attached here, one answers for all.
+    if (!pathMatches && (server.listenerCount('upgrade') > paths.size || paths.has(asked) || [...paths][0] !== path))
+      return;
     const socketPeer = options.peerOf?.(socket) ?? peerOfSocket(socket as Partial<IncomingMessage['socket']>);
     const peer = forwardedPeer(request, socketPeer, trusted);
     const refusal = pathMatches ? refusalOf(request, options) : ([404, 'no WebSocket at this path'] as const);
@@ -208,20 +224,34 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
       return;
     }
     webSockets.options.maxPayload = 2 * options.packetBytesMax() + 65_536;
-    webSockets.handleUpgrade(request, socket, head, (webSocket) =>
-      options.onStream(
-        new WebSocketStream(
-          webSocket,
-          socket,
-          peer,
-          request.headers.cookie,
-          (options.securityOf ?? securityOfSocket)(socket),
+    try {
+      webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+        options.onStream(
+          new WebSocketStream(
+            webSocket,
+            socket,
+            peer,
+            request.headers.cookie,
+            (options.securityOf ?? securityOfSocket)(socket),
+          ),
         ),
-      ),
-    );
+      );
+    } catch (error) {
+      // `ws` takes no socket twice: a handler before this one answers whatever comes, whichever path it asks for.
+      options.log.error('connection.refused', `A WebSocket cannot be taken: ${(error as Error).message}`, {
+        listener: options.name,
+        path: asked.slice(0, 200),
+      });
+    }
   };
   server.on('upgrade', onUpgrade);
-  return () => server.off('upgrade', onUpgrade);
+  let attached = true;
+  return () => {
+    if (!attached) return;
+    attached = false;
+    server.off('upgrade', onUpgrade);
+    paths.delete(path);
+  };
 }
 
 function refusalOf(request: IncomingMessage, { origins }: WebSocketOptions): readonly [400 | 403, string] | undefined {

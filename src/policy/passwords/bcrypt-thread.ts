@@ -39,11 +39,12 @@ function start(): Worker {
   return started;
 }
 
-if (!isMainThread && workerData === 'dunlin-bcrypt') {
-  const { compareSync } = (await import('bcryptjs')).default;
-  parentPort!.on('message', ({ id, password, hash }: Asked) => {
-    // bcrypt has always taken text, cut after 72 bytes.
-    const equal = compareSync(Buffer.from(password).toString(), hash);
-    parentPort!.postMessage({ id, equal });
-  });
-}
+// Not awaited: a module that waits for something cannot be had with `require`, nor can whatever imports it. Messages wait for their listener.
+if (!isMainThread && workerData === 'dunlin-bcrypt')
+  import('bcryptjs').then(({ default: { compareSync } }) =>
+    parentPort!.on('message', ({ id, password, hash }: Asked) => {
+      // bcrypt has always taken text, cut after 72 bytes.
+      const equal = compareSync(Buffer.from(password).toString(), hash);
+      parentPort!.postMessage({ id, equal });
+    }),
+  );
