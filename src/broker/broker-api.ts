@@ -111,7 +111,10 @@ export interface Broker {
    * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound.
    */
   start(): Promise<void>;
-  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed. */
+  /**
+   * Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed.
+   * Errors  `Fault` STORAGE_NOT_SAVED once it is: storage could not be written, and changes that were not acknowledged are lost.
+   */
   stop(): Promise<void>;
   /**
    * Publishes for the program.
