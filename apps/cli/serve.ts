@@ -76,12 +76,25 @@ async function run({ config, remarks }: EffectiveConfig, options: ServeOptions):
   logger.information('broker.stopping', `Stopping after ${signal}.`);
   // Whatever keeps a connection from ending must not keep the process.
   const deadline = setTimeout(() => process.exit(1), STOP_SECONDS_MAX * 1000).unref();
-  await broker.stop();
+  const saved = await stopBroker(broker, logger);
   clearTimeout(deadline);
   logger.information('broker.stopped', 'Stopped.', { version });
   removePidFile();
-  setTimeout(() => process.exit(0), LEFTOVERS_MS).unref();
-  return 0;
+  const exitCode = saved ? 0 : 1;
+  setTimeout(() => process.exit(exitCode), LEFTOVERS_MS).unref();
+  return exitCode;
+}
+
+/** Returns whether everything was stored. */
+async function stopBroker(broker: Broker, logger: AdjustableLogger): Promise<boolean> {
+  try {
+    await broker.stop();
+    return true;
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    logger.error('storage.not-saved', error.message);
+    return false;
+  }
 }
 
 /** Errors  Refusal when the log file cannot be opened. */

@@ -118,7 +118,10 @@ export interface Broker {
    * Errors  `Fault` with a LISTEN_… code and one clear line; nothing is left bound. BROKER_RUNNING; BROKER_STOPPED when it was stopped meanwhile.
    */
   start(): Promise<void>;
-  /** Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed; so does every further call. */
+  /**
+   * Tells 5.0 clients that the server shuts down, closes everything, resolves when all of it is closed; so does every further call.
+   * Errors  `Fault` STORAGE_NOT_SAVED once it is: storage could not be written, and changes that were not acknowledged are lost.
+   */
   stop(): Promise<void>;
   /**
    * Publishes for the program.

@@ -1,5 +1,5 @@
 /** What outlives the broker's process: the store, what sessions, groups and retained messages keep in it, and getting rid of what has expired. */
-import { type Limits, type Logger, systemClock } from '../base/index.js';
+import { Fault, type Limits, type Logger, systemClock } from '../base/index.js';
 import type { Config } from '../config/index.js';
 import type { Handling } from '../protocol/index.js';
 import { GroupStore, retainedLimits, StoredRetained } from '../router/index.js';
@@ -17,11 +17,13 @@ export class BrokerStorage {
   readonly sessions: SessionStore | undefined;
   readonly groups: GroupStore | undefined;
   readonly retained: StoredRetained | undefined;
+  private readonly folder: string;
   private opened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
 
   constructor(config: Config, limits: Limits, handlingOf: (topicName: string) => Handling, log: Logger) {
     const { mode, path } = config.storage;
+    this.folder = path;
     this.store = new Store({
       mode,
       folder: path,
@@ -76,8 +78,18 @@ export class BrokerStorage {
     clearTimeout(this.sweepTimer);
   }
 
+  /** Errors  `Fault` STORAGE_NOT_SAVED: the last changes, none of which was acknowledged, could not be stored. */
   async close(): Promise<void> {
-    if (this.spent) await this.store.close();
+    if (!this.spent) return;
+    try {
+      await this.store.close();
+    } catch (error) {
+      throw new Fault(
+        'STORAGE_NOT_SAVED',
+        `the last changes could not be stored in ${this.folder} (${(error as Error).message}); none of them was acknowledged`,
+        { cause: error },
+      );
+    }
   }
 
   /** Resolves when everything appended so far is on the disk. Errors  of the disk. */

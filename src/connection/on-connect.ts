@@ -18,7 +18,7 @@ import {
   type Will,
 } from '../protocol/index.js';
 import { isControlTopic } from '../router/index.js';
-import type { SessionWill } from '../session/index.js';
+import type { Session, SessionWill } from '../session/index.js';
 import type { Connection } from './connection.js';
 import { ConnectionState } from './connection-state.js';
 import { identify, limitTime } from './identify.js';
@@ -316,7 +316,8 @@ function open(
       return connection.refuse(ReasonCode.PacketTooLarge, `CONNACK takes ${bytes} bytes, more than the client allows`);
   }
 
-  if (expiryInterval > 0 && context.storage?.failed !== undefined)
+  // A session that is stored cannot be discarded either.
+  if (context.storage?.failed !== undefined && (expiryInterval > 0 || isStored(context.sessions.get(clientId))))
     return connection.refuse(ReasonCode.ServerUnavailable, 'storage cannot be written, so no session can be kept');
 
   connection.state = ConnectionState.Connected;
@@ -349,6 +350,10 @@ function open(
   if (session.owner !== '') connection.gate();
   if (sessionPresent) recheckSubscriptions(connection);
   session.resume();
+}
+
+function isStored(session: Session | undefined): boolean {
+  return session !== undefined && session.owner !== '';
 }
 
 /** The user name is the client identifier. Returns whether the client has one; refuses it otherwise. */

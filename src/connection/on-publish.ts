@@ -151,10 +151,12 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
     if (refusal !== undefined) return refuseAboveRate(connection, rates, refusal, qos, packetId);
     connection.spendRate(rates, 1 + variableByteIntegerLength(end - start) + end - start);
   }
-  if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success)
-    verdict = ReasonCode.QuotaExceeded;
-  const { payloadBytesMax } = context.limits;
   let reason: string | undefined;
+  if (qos > 0 && context.storage?.failed !== undefined && verdict === ReasonCode.Success) {
+    verdict = ReasonCode.QuotaExceeded;
+    reason = 'storage cannot be written';
+  }
+  const { payloadBytesMax } = context.limits;
   if (verdict === ReasonCode.Success && payloadBytesMax > 0 && view.payloadEnd - view.payloadStart > payloadBytesMax) {
     verdict = ReasonCode.ImplementationSpecificError;
     reason = `the payload is larger than ${payloadBytesMax} bytes`;

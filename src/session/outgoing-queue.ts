@@ -5,7 +5,7 @@
  *          | taken | waiting ...... | in storage only …
  *
  * Where a session is stored, a lane keeps the next few messages in memory and leaves the rest in storage; while the client is
- * away, all of them. At a limit the policy decides: drop the oldest (of the least urgent), drop the newest (the one that
+ * away, all of them: what is dropped then is not read either. At a limit the policy decides: drop the oldest (of the least urgent), drop the newest (the one that
  * comes), drop QoS 0 first (then the oldest), or refuse (the publisher is told).
  */
 import type { QueueOverflow } from '../base/index.js';
@@ -16,14 +16,21 @@ import { giveOutgoing, type Outgoing } from './outgoing.js';
 import { partsOf, type StoredExchange } from './session-store.js';
 import type { StoredMessages } from './stored-messages.js';
 
-/** Messages that a lane of a stored session keeps in memory. */
+/** Messages that a lane of a stored session keeps in memory, and from how many bytes of them on no more. */
 const WINDOW = 128;
+const WINDOW_BYTES = 262_144;
+/** Messages to be dropped that are looked up at a time. */
+const DROP_STEP = 32;
 
 const NO_LANES: Lane[] = [];
 
 class Lane {
   private items: (Outgoing | undefined)[] = [];
   private head = 0;
+  /** Of the messages in memory. */
+  private heldBytes = 0;
+  /** The first of the rest, without their messages: the next to be dropped. */
+  private doomed: Outgoing[] = [];
   /** Messages in storage only, which come after those in memory. */
   rest = 0;
   /** Key from which the rest is read. */
@@ -42,8 +49,14 @@ class Lane {
     return this.items.length - this.head;
   }
 
+  /** Whether a message that comes for a connected client is kept in memory. */
+  get hasRoom(): boolean {
+    return this.rest === 0 && this.inMemory < WINDOW && this.heldBytes < WINDOW_BYTES;
+  }
+
   push(item: Outgoing): void {
     this.items.push(item);
+    this.heldBytes += item.message!.bytes;
   }
 
   /** Leaves a message that is stored where it is. */
@@ -56,22 +69,23 @@ class Lane {
     this.rest = messages;
   }
 
-  /** After a restart: those at its front that were sent, with their identifiers and their order. */
+  /** After a restart: those at its front that were sent, with their identifiers and their order; their messages stay in storage. */
   takeSent(exchanges: ReadonlyMap<string, StoredExchange>): Outgoing[] {
     const sent: Outgoing[] = [];
     while (this.rest > 0) {
-      const batch = this.stored!.load(this.number, this.from, WINDOW);
-      for (const { key, item, packetId } of batch) {
+      const { found, ended } = this.stored!.load(this.number, this.from, WINDOW, WINDOW_BYTES);
+      for (const { key, item, packetId } of found) {
         const open = exchanges.get(key);
         if (open === undefined && packetId === 0) return sent;
         item.packetId = open?.packetId ?? packetId;
         item.sequence = open?.sequence ?? partsOf(key).place;
         item.exchange = open !== undefined;
+        item.message = undefined;
         sent.push(item);
         this.rest--;
         this.from = `${key}\0`;
       }
-      if (batch.length < WINDOW) break;
+      if (ended) break;
     }
     return sent;
   }
@@ -90,6 +104,7 @@ class Lane {
   shift(): Outgoing | undefined {
     const item = this.peek();
     if (item === undefined) return undefined;
+    this.heldBytes -= item.message!.bytes;
     this.items[this.head++] = undefined;
     if (this.head === this.items.length) {
       this.items.length = 0;
@@ -101,11 +116,27 @@ class Lane {
     return item;
   }
 
+  /** Takes out the first one, to be dropped: what is in storage only is not read for it. */
+  takeFirst(): Outgoing | undefined {
+    if (this.inMemory > 0) return this.shift();
+    if (this.rest === 0) return undefined;
+    if (this.doomed.length === 0) this.doomed = this.stored!.first(this.number, this.from, DROP_STEP);
+    const item = this.doomed.shift();
+    if (item === undefined) {
+      this.rest = 0; // storage lost some, which it has said
+      return undefined;
+    }
+    this.rest--;
+    this.from = `${item.key}\0`;
+    return item;
+  }
+
   /** Takes out of memory those for which `taken` says true. */
   extract(taken: (item: Outgoing) => boolean, out: Outgoing[]): void {
     const waiting = this.items.slice(this.head) as Outgoing[];
     this.items = waiting.filter((item) => {
       if (!taken(item)) return true;
+      this.heldBytes -= item.message!.bytes;
       out.push(item);
       return false;
     });
@@ -121,21 +152,28 @@ class Lane {
     this.rest += this.inMemory;
     this.items.length = 0;
     this.head = 0;
+    this.heldBytes = 0;
   }
 
   /** Takes the first QoS 0 message in memory. */
   takeQos0(): Outgoing | undefined {
-    for (let index = this.head; index < this.items.length; index++)
-      if (this.items[index]!.qos === 0) return this.items.splice(index, 1)[0];
+    for (let index = this.head; index < this.items.length; index++) {
+      const item = this.items[index]!;
+      if (item.qos !== 0) continue;
+      this.heldBytes -= item.message!.bytes;
+      this.items.splice(index, 1);
+      return item;
+    }
     return undefined;
   }
 
   private load(): void {
-    const loaded = this.stored!.load(this.number, this.from, WINDOW);
-    for (const { item } of loaded) this.items.push(item);
+    const { found, ended } = this.stored!.load(this.number, this.from, WINDOW, WINDOW_BYTES);
+    for (const { item } of found) this.push(item);
+    this.doomed = [];
     // Fewer than counted are there only when storage lost some, which it has said.
-    this.rest = loaded.length < WINDOW ? 0 : Math.max(0, this.rest - loaded.length);
-    const last = loaded.at(-1);
+    this.rest = ended ? 0 : Math.max(0, this.rest - found.length);
+    const last = found.at(-1);
     if (last) this.from = `${last.key}\0`;
   }
 }
@@ -193,8 +231,7 @@ export class OutgoingQueue {
       return dropped;
     }
     this.stored.add(lane.number, item, message, 0);
-    const inMemory = kindOf(lane.number) === LaneKind.Shared || (online && lane.rest === 0 && lane.inMemory < WINDOW);
-    if (inMemory) {
+    if (kindOf(lane.number) === LaneKind.Shared || (online && lane.hasRoom)) {
       item.message = message.keep();
       lane.push(item);
     } else {
@@ -268,7 +305,7 @@ export class OutgoingQueue {
 
   private taken(item: Outgoing): void {
     this.messages--;
-    this.byteCount -= item.message!.bytes;
+    this.byteCount -= item.message?.bytes ?? partsOf(item.key).bytes;
   }
 
   private laneFor(item: Outgoing, { handling }: Message): Lane {
@@ -300,7 +337,7 @@ export class OutgoingQueue {
 
   private dropOldest(): void {
     for (let index = this.lanes.length - 1; index >= 0; index--) {
-      const item = this.lanes[index]!.shift();
+      const item = this.lanes[index]!.takeFirst();
       if (item === undefined) continue;
       return this.drop(item);
     }
@@ -311,7 +348,7 @@ export class OutgoingQueue {
   private dropQos0(): boolean {
     for (let index = this.lanes.length - 1; index >= 0; index--) {
       const lane = this.lanes[index]!;
-      const item = kindOf(lane.number) === LaneKind.Qos0 ? lane.shift() : lane.takeQos0();
+      const item = kindOf(lane.number) === LaneKind.Qos0 ? lane.takeFirst() : lane.takeQos0();
       if (item === undefined) continue;
       this.drop(item);
       return true;

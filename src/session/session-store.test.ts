@@ -7,6 +7,7 @@ import { Message, type QoS } from '../protocol/index.js';
 import { type FileLayer, Store } from '../storage/index.js';
 import { LaneKind, laneNumber } from './lanes.js';
 import { takeOutgoing } from './outgoing.js';
+import { OutgoingQueue } from './outgoing-queue.js';
 import { SessionStore } from './session-store.js';
 import { StoredMessages } from './stored-messages.js';
 
@@ -43,7 +44,7 @@ function add(messages: StoredMessages, payload: string, packetId = 0, receivers 
 }
 
 const loaded = (messages: StoredMessages) =>
-  messages.load(lane, '', 1000).map(({ item }) => item.message!.payload.toString());
+  messages.load(lane, '', 1000, Number.POSITIVE_INFINITY).found.map(({ item }) => item.message!.payload.toString());
 
 /** Everything so far stands in a table when this resolves. */
 async function becomesTable(store: Store): Promise<void> {
@@ -129,5 +130,89 @@ describe('SessionStore', () => {
     assert.equal(counts.nextPlace, 2);
     assert.deepEqual(loaded(new StoredMessages(third.sessions, owner, counts)), ['one', 'two']);
     await third.store.close();
+  });
+});
+
+describe('the queue of a stored session', () => {
+  const MESSAGES = 200;
+
+  async function fill(bytes: number, online: boolean) {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const stored = new StoredMessages(sessions, sessions.newOwner());
+    const queue = new OutgoingQueue(stored);
+    let read = 0;
+    const { load } = sessions;
+    sessions.load = (...range) => {
+      const result = load.apply(sessions, range);
+      read += result.found.length;
+      return result;
+    };
+    let count = 0;
+    const push = () => {
+      const message = messageOf(`${count++}`.padEnd(bytes, '.'));
+      return queue.push(
+        takeOutgoing(undefined, 1, false, undefined, undefined),
+        message,
+        online,
+        MESSAGES,
+        1e9,
+        'dropOldest',
+      );
+    };
+    for (let index = 0; index < MESSAGES; index++) assert.equal(push(), 0);
+    return { store, queue, push, read: () => read };
+  }
+
+  const numberOf = (item: { message: Message | undefined } | undefined) =>
+    Number.parseInt(`${item?.message?.payload}`, 10);
+
+  it('reads no message to drop it while the client is away', async () => {
+    const { store, queue, push, read } = await fill(100, false);
+    const { bytes } = queue;
+    for (let index = 0; index < 2 * MESSAGES + 7; index++) assert.equal(push(), 1);
+    assert.deepEqual([read(), queue.length, queue.bytes], [0, MESSAGES, bytes]);
+    for (let index = 0; index < MESSAGES; index++) assert.equal(numberOf(queue.shift()), 2 * MESSAGES + 7 + index);
+    assert.deepEqual([queue.shift(), queue.length, queue.bytes], [undefined, 0, 0]);
+    await store.close();
+  });
+
+  it('goes on with the next when it dropped some, and the client is back and away again', async () => {
+    const { store, queue, push } = await fill(100, false);
+    for (let index = 0; index < 3; index++) assert.equal(push(), 1);
+    assert.equal(numberOf(queue.shift()), 3);
+    queue.unload();
+    assert.deepEqual([push(), push()], [0, 1]);
+    assert.deepEqual([numberOf(queue.peek()), queue.length], [5, MESSAGES]);
+    await store.close();
+  });
+
+  for (const online of [true, false])
+    it(`keeps few large messages in memory (${online ? 'connected' : 'back again'})`, async () => {
+      const { store, queue, read } = await fill(100_000, online);
+      queue.peek();
+      assert.ok(read() <= 3, `${read()} messages of 100 kB were read at once`);
+      for (let index = 0; index < MESSAGES; index++) assert.equal(numberOf(queue.shift()), index);
+      assert.deepEqual([queue.length, queue.bytes], [0, 0]);
+      // All but those that were in memory from the beginning.
+      assert.ok(read() >= MESSAGES - 3, `${MESSAGES - read()} messages of 100 kB were kept in memory`);
+      await store.close();
+    });
+
+  it('leaves in storage what was in flight at the last run', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const stored = new StoredMessages(sessions, sessions.newOwner());
+    for (const packetId of [1, 2, 0]) add(stored, 'text', packetId);
+    const queue = new OutgoingQueue(stored);
+    queue.restore(lane, 3, 15);
+    const sent = queue.takeSent(new Map());
+    assert.deepEqual(
+      sent.map((item) => [item.packetId, item.message, sessions.messageOf(item)?.payload.toString()]),
+      [
+        [1, undefined, 'text'],
+        [2, undefined, 'text'],
+      ],
+    );
+    assert.deepEqual([queue.length, queue.bytes], [1, 5]);
+    await store.close();
   });
 });

@@ -61,6 +61,19 @@ export interface StoredExchange {
   readonly sequence: number;
 }
 
+export interface LoadedMessage {
+  readonly key: string;
+  readonly item: Outgoing;
+  /** 0 unless it was sent with it at once */
+  readonly packetId: number;
+}
+
+export interface LoadedMessages {
+  readonly found: readonly LoadedMessage[];
+  /** There are no more. */
+  readonly ended: boolean;
+}
+
 export interface StoredWill {
   readonly clientId: string;
   readonly will: SessionWill;
@@ -329,18 +342,35 @@ export class SessionStore {
     return value === undefined ? undefined : this.readItem(key, value)?.item.message;
   }
 
-  /** Messages from `from` on, in order, at most `count`, which is what `key`s they have. */
-  load(from: string, to: string, count: number): { key: string; item: Outgoing; packetId: number }[] {
-    const found: { key: string; item: Outgoing; packetId: number }[] = [];
+  /** Messages from `from` on, in order: at most `count`, and none after those that fill `bytes`. */
+  load(from: string, to: string, count: number, bytes: number): LoadedMessages {
+    const found: LoadedMessage[] = [];
+    let held = 0;
     for (const { key, value } of this.store.scan(from, to)) {
+      if (found.length === count || held >= bytes) return { found, ended: false };
       const read = this.readItem(key, value);
-      if (read) found.push(read);
+      if (read === undefined) continue;
+      found.push(read);
+      held += read.item.message!.bytes;
+    }
+    return { found, ended: true };
+  }
+
+  /** As `load`, without their messages. */
+  first(from: string, to: string, count: number): Outgoing[] {
+    const found: Outgoing[] = [];
+    for (const { key, value } of this.store.scan(from, to)) {
       if (found.length === count) break;
+      const flags = value[0]!;
+      const item = takeOutgoing(undefined, (flags & 3) as QoS, (flags & RETAIN) !== 0, undefined, undefined);
+      item.key = key;
+      item.synced = item.qos > 0 && this.store.asksSync();
+      found.push(item);
     }
     return found;
   }
 
-  private readItem(key: string, value: Buffer): { key: string; item: Outgoing; packetId: number } | undefined {
+  private readItem(key: string, value: Buffer): LoadedMessage | undefined {
     const flags = value[0]!;
     let at = 3;
     let subscriptionIds: number[] | undefined;

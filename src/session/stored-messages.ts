@@ -2,7 +2,7 @@
 import type { Message } from '../protocol/index.js';
 import { successor } from '../storage/index.js';
 import type { Outgoing } from './outgoing.js';
-import { countsOfLane, lanePrefix, type QueueCounts, type SessionStore } from './session-store.js';
+import { countsOfLane, type LoadedMessages, lanePrefix, type QueueCounts, type SessionStore } from './session-store.js';
 
 export class StoredMessages {
   /** The counts have changed since they were saved. */
@@ -50,10 +50,16 @@ export class StoredMessages {
     this.remove(item);
   }
 
-  /** Those of a lane from `from` on. */
-  load(lane: number, from: string, count: number): { key: string; item: Outgoing; packetId: number }[] {
+  /** Those of a lane from `from` on: so many at most, and none after those that fill `bytes`. */
+  load(lane: number, from: string, count: number, bytes: number): LoadedMessages {
     const prefix = lanePrefix(this.owner, lane);
-    return this.store.load(from === '' ? prefix : from, successor(prefix), count);
+    return this.store.load(from === '' ? prefix : from, successor(prefix), count, bytes);
+  }
+
+  /** As `load`, without their messages. */
+  first(lane: number, from: string, count: number): Outgoing[] {
+    const prefix = lanePrefix(this.owner, lane);
+    return this.store.first(from === '' ? prefix : from, successor(prefix), count);
   }
 
   save(): void {

@@ -4,23 +4,20 @@
  * left out.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { PacketType } from '../../src/protocol/index.js';
 import { noteLeftOut } from '../interop/support.js';
-import {
-  DurableScene,
-  eventually,
-  numbers,
-  payloadsOf,
-  publishMany,
-  takeMessages,
-  type WireClient,
-} from './durable-scene.js';
+import { WireClient } from '../support/wire-client.js';
+import { DurableScene, eventually, numbers, payloadsOf, publishMany, takeMessages } from './durable-scene.js';
 
+const command = fileURLToPath(new URL('../../../bin/dunlin', import.meta.url));
 const disk = mkdtempSync(join(tmpdir(), 'dunlin-full-disk-'));
 const ballast = join(disk, 'ballast');
 
@@ -137,4 +134,79 @@ describe('a full disk', { skip: !mounted }, () => {
         rmSync(folder, { recursive: true, force: true });
       }
     });
+
+  test('is said to clients whose stored session can be neither kept nor discarded', { timeout: 120_000 }, async () => {
+    const folder = join(disk, `data-${++run}`);
+    const durable = new DurableScene({}, folder);
+    await durable.start();
+    try {
+      const { connect, drop, kept, open } = durable.scene;
+      await drop(await connect(kept('stored')));
+      await drop(await connect({ version: 4, clientId: 'old', cleanStart: false }));
+      fillDisk(0);
+      const filler = await connect();
+      await filler.subscribe('q', { qos: 1 });
+      filler.publish('r', Buffer.alloc(100_000), { qos: 1, retain: true });
+      await eventually('storage to fail', () => durable.scene.broker.status().storage.failed !== undefined);
+
+      for (const cleanStart of [true, false]) {
+        const refused = await open();
+        refused.sendConnect({ clientId: 'stored', cleanStart });
+        assert.equal((await refused.packet(PacketType.Connack)).reasonCode, 0x88);
+      }
+      const old = await open(4);
+      old.sendConnect({ clientId: 'old', cleanStart: true });
+      assert.equal((await old.packet(PacketType.Connack)).reasonCode, 3);
+      await connect({ clientId: 'other' });
+      freeDisk();
+      await eventually('storage to recover', () => durable.scene.broker.status().storage.failed === undefined);
+      const back = await open();
+      back.sendConnect(kept('stored'));
+      assert.equal((await back.packet(PacketType.Connack)).sessionPresent, true);
+    } finally {
+      freeDisk();
+      await durable.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('does not keep the broker from being stopped: it says what was not stored', { timeout: 120_000 }, async () => {
+    const folder = join(disk, `data-${++run}`);
+    const config = join(disk, 'dunlin.yaml');
+    writeFileSync(
+      config,
+      `listeners: [{ port: 0, host: 127.0.0.1, allowAnonymous: true }]\nstorage: { mode: buffered, path: ${folder} }\n`,
+    );
+    const child = spawn(process.execPath, [command, '-c', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    try {
+      let log = '';
+      child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+        log += chunk;
+      });
+      let errors = '';
+      child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+        errors += chunk;
+      });
+      await eventually('the listener', () => log.includes('listener.started'));
+      const port = Number(/"port":(\d+)/.exec(log)![1]);
+      const socket = connectSocket({ port, host: '127.0.0.1' });
+      await once(socket, 'connect');
+      const client = new WireClient(socket, 5);
+      await client.connect({ clientId: 'kept', properties: { sessionExpiryInterval: 3600 } });
+      await client.subscribe('q', { qos: 1 });
+      fillDisk(0);
+      client.publish('q', Buffer.alloc(100_000), { qos: 1 });
+      await eventually('storage to fail', () => log.includes('storage.failed'));
+
+      const ended = once(child, 'close');
+      child.kill('SIGTERM');
+      assert.deepEqual(await ended, [1, null]);
+      assert.equal(errors, '');
+      assert.match(log, /"event":"storage\.not-saved".*ENOSPC.*\n.*"event":"broker\.stopped"/);
+    } finally {
+      child.kill('SIGKILL');
+      freeDisk();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
 });
