@@ -5,6 +5,7 @@ import type { Limits, Logger } from '../base/index.js';
 import type { ConnectionContext } from '../connection/index.js';
 import type { Will } from '../protocol/index.js';
 import { Figures } from './figures.js';
+import type { HandedOver } from './hand-over.js';
 import { Line, LineState } from './line.js';
 import { addressOf, type BridgeOptions } from './options.js';
 import { Outgoing } from './outgoing.js';
@@ -152,6 +153,16 @@ export class Bridge {
     this.announceLocally();
     this.outgoing.start();
     for (const line of this.lines) line.start();
+  }
+
+  /** Takes what waited in sessions that it has no longer; before `start`. */
+  takeOver(handedOver: readonly HandedOver[]): void {
+    for (const { connection, waiting } of handedOver) {
+      if (waiting.length === 0) continue;
+      const line = this.lines[connection % this.lines.length]!;
+      line.holdSession();
+      this.outgoing.takeOver(line, waiting);
+    }
   }
 
   /** Ends its connections in order. Its sessions stay, those at the remote too unless it ends `forGood`. */
