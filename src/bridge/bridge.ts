@@ -165,11 +165,20 @@ export class Bridge {
     }
   }
 
-  /** Ends its connections in order. Its sessions stay, those at the remote too unless it ends `forGood`. */
-  stop(reason: string, forGood = false): void {
+  /**
+   * Ends its connections in order. Its sessions stay; those at a remote only where the bridge goes on as `next` with the same identifier
+   * and that remote, since nobody would come for what they keep. Undefined: it does not go on.
+   */
+  stop(reason: string, next: BridgeOptions | undefined): void {
     if (!this.options.enabled) return;
     this.outgoing.stop();
-    for (const line of this.lines) line.stop((uplink) => this.sayGone(line, uplink), reason, forGood);
+    const ids = clientIdsOf(this.options);
+    const idsThen = new Set(next === undefined ? [] : clientIdsOf(next).map(({ remote }) => remote));
+    const remotesThen = new Set(next?.remotes.map(addressOf));
+    for (const [index, line] of this.lines.entries()) {
+      const forGood = !idsThen.has(ids[index]!.remote) || !remotesThen.has(line.remote);
+      line.stop((uplink) => this.sayGone(line, uplink), reason, forGood);
+    }
     this.announceLocally();
   }
 

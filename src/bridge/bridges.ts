@@ -61,7 +61,7 @@ export class Bridges {
   stop(): void {
     this.running = false;
     this.context.wheel.disarm(this.timer);
-    for (const bridge of this.bridges.values()) bridge.stop('the broker shuts down');
+    for (const bridge of this.bridges.values()) bridge.stop('the broker shuts down', bridge.options);
   }
 
   /** Connections that are not closed yet. */
@@ -132,7 +132,7 @@ export class Bridges {
 
   /** Ends a bridge that is there again in a moment, and the sessions that it does not have then. Returns what waited in these. */
   private end(former: Bridge, next: BridgeOptions): HandedOver[] {
-    former.stop('the settings of the bridge have changed');
+    former.stop('the settings of the bridge have changed', next);
     former.forget(next);
     this.bridges.delete(former.options.name);
     const ids = new Set(clientIdsOf(next).map(({ local }) => local));
@@ -147,7 +147,7 @@ export class Bridges {
   /** Ends a bridge and forgets what it has queued. Errors: `Fault` BRIDGE_UNKNOWN. */
   remove(name: string): void {
     const bridge = this.find(name);
-    bridge.stop('the bridge was removed', true);
+    bridge.stop('the bridge was removed', undefined);
     bridge.forget();
     this.bridges.delete(name);
     for (const { local } of clientIdsOf(bridge.options)) this.endSession(local);

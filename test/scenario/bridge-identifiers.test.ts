@@ -1,7 +1,7 @@
 /** A bridge that goes on under another client identifier, or with fewer connections: what waits goes with it. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { type BridgeInput, Brokers, freePort, statusOf, Watch } from '../support/bridge-scene.js';
+import { at, type BridgeInput, Brokers, freePort, reaches, statusOf, Watch, within } from '../support/bridge-scene.js';
 import { Folder } from '../support/pki.js';
 
 const TOPICS = 8;
@@ -52,4 +52,42 @@ describe('a bridge', () => {
             Array.from({ length: MESSAGES }, (_, count) => count),
           );
       });
+
+  it('leaves no session at a remote that it does not come back to', async () => {
+    const [remote, other] = [await brokers.start(), await brokers.start()];
+    const bridge = (more: Partial<BridgeInput>): BridgeInput => ({
+      name: 'b',
+      remotes: at(remote),
+      clientId: 'one',
+      topics: [
+        { topic: 'i/#', direction: 'in', qos: 1 },
+        { topic: 'j/#', direction: 'in', qos: 1 },
+      ],
+      ...more,
+    });
+    const local = await brokers.start({ bridges: [bridge({ connections: 2 })] });
+    const sessions = async (count: number, then: () => void) => {
+      await reaches(local, 'b', 'connected');
+      const gone: string[] = [];
+      let wake = () => {};
+      const stop = remote.on('clientDisconnected', ({ client }) => {
+        gone.push(client.clientId);
+        wake();
+      });
+      then();
+      await within(
+        new Promise<void>((resolve) => {
+          wake = () => gone.length === count && resolve();
+        }),
+        () => `the end of ${count} connections, after ${gone}`,
+      );
+      stop();
+      await reaches(local, 'b', 'connected');
+      return remote.status().sessions;
+    };
+    assert.equal(await sessions(2, () => local.changeBridge('b', bridge({}))), 1, 'fewer connections');
+    assert.equal(await sessions(1, () => local.changeBridge('b', bridge({ clientId: 'two' }))), 1, 'another name');
+    const moved = bridge({ clientId: 'two', remotes: at(other) });
+    assert.equal(await sessions(1, () => local.changeBridge('b', moved)), 0, 'another remote');
+  });
 });
