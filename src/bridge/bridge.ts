@@ -5,6 +5,7 @@ import type { Limits, Logger } from '../base/index.js';
 import type { ConnectionContext } from '../connection/index.js';
 import type { Will } from '../protocol/index.js';
 import { Figures } from './figures.js';
+import type { HandedOver } from './hand-over.js';
 import { Line, LineState } from './line.js';
 import { addressOf, type BridgeOptions } from './options.js';
 import { Outgoing } from './outgoing.js';
@@ -154,11 +155,30 @@ export class Bridge {
     for (const line of this.lines) line.start();
   }
 
-  /** Ends its connections in order. Its sessions stay, those at the remote too unless it ends `forGood`. */
-  stop(reason: string, forGood = false): void {
+  /** Takes what waited in sessions that it has no longer; before `start`. */
+  takeOver(handedOver: readonly HandedOver[]): void {
+    for (const { connection, waiting } of handedOver) {
+      if (waiting.length === 0) continue;
+      const line = this.lines[connection % this.lines.length]!;
+      line.holdSession();
+      this.outgoing.takeOver(line, waiting);
+    }
+  }
+
+  /**
+   * Ends its connections in order. Its sessions stay; those at a remote only where the bridge goes on as `next` with the same identifier
+   * and that remote, since nobody would come for what they keep. Undefined: it does not go on.
+   */
+  stop(reason: string, next: BridgeOptions | undefined): void {
     if (!this.options.enabled) return;
     this.outgoing.stop();
-    for (const line of this.lines) line.stop((uplink) => this.sayGone(line, uplink), reason, forGood);
+    const ids = clientIdsOf(this.options);
+    const idsThen = new Set(next === undefined ? [] : clientIdsOf(next).map(({ remote }) => remote));
+    const remotesThen = new Set(next?.remotes.map(addressOf));
+    for (const [index, line] of this.lines.entries()) {
+      const forGood = !idsThen.has(ids[index]!.remote) || !remotesThen.has(line.remote);
+      line.stop((uplink) => this.sayGone(line, uplink), reason, forGood);
+    }
     this.announceLocally();
   }
 

@@ -10,6 +10,7 @@ import type { ConnectionContext } from '../connection/index.js';
 import type { Session } from '../session/index.js';
 import { successor } from '../storage/index.js';
 import { Bridge, type BridgeStatus, clientIdsOf } from './bridge.js';
+import { type HandedOver, takeWaiting } from './hand-over.js';
 import type { BridgeOptions } from './options.js';
 
 const KIND = 'h';
@@ -45,8 +46,14 @@ export class Bridges {
     this.running = true;
     this.load();
     const ids = new Set(all.flatMap((options) => clientIdsOf(options).map(({ local }) => local)));
-    for (const id of [...this.kept.keys()]) if (!ids.has(id)) this.endSession(id);
-    for (const options of all) this.begin(options, []);
+    const left = [...this.kept].filter(([id]) => !ids.has(id));
+    const handedOver = new Map(all.map(({ name }) => [name, [] as HandedOver[]]));
+    for (const [id, { bridge }] of left) {
+      const handed = handedOver.get(bridge);
+      handed?.push({ connection: handed.length, waiting: takeWaiting(this.context.sessions, id) });
+      this.endSession(id);
+    }
+    for (const options of all) this.begin(options, [], handedOver.get(options.name)!);
     this.context.wheel.arm(this.timer, MEASURE_MS);
   }
 
@@ -54,7 +61,7 @@ export class Bridges {
   stop(): void {
     this.running = false;
     this.context.wheel.disarm(this.timer);
-    for (const bridge of this.bridges.values()) bridge.stop('the broker shuts down');
+    for (const bridge of this.bridges.values()) bridge.stop('the broker shuts down', bridge.options);
   }
 
   /** Connections that are not closed yet. */
@@ -94,7 +101,7 @@ export class Bridges {
   /** Errors: `Fault` BRIDGE_EXISTS. */
   add(options: BridgeOptions): void {
     this.refuseDouble(options, undefined);
-    this.begin(options, []);
+    this.begin(options, [], []);
   }
 
   /**
@@ -104,8 +111,7 @@ export class Bridges {
   change(name: string, options: BridgeOptions): void {
     const former = this.find(name);
     this.refuseDouble(options, former);
-    this.end(former, options);
-    this.begin(options, former.remoteFilters);
+    this.begin(options, former.remoteFilters, this.end(former, options));
   }
 
   /** Names and sessions belong to one bridge each. */
@@ -124,19 +130,24 @@ export class Bridges {
     }
   }
 
-  /** Ends a bridge that is there again in a moment, and the sessions that it does not have then. */
-  private end(former: Bridge, next: BridgeOptions): void {
-    former.stop('the settings of the bridge have changed');
+  /** Ends a bridge that is there again in a moment, and the sessions that it does not have then. Returns what waited in these. */
+  private end(former: Bridge, next: BridgeOptions): HandedOver[] {
+    former.stop('the settings of the bridge have changed', next);
     former.forget(next);
     this.bridges.delete(former.options.name);
     const ids = new Set(clientIdsOf(next).map(({ local }) => local));
-    for (const { local } of clientIdsOf(former.options)) if (!ids.has(local)) this.endSession(local);
+    return clientIdsOf(former.options).flatMap(({ local }, connection) => {
+      if (ids.has(local)) return [];
+      const waiting = takeWaiting(this.context.sessions, local);
+      this.endSession(local);
+      return { connection, waiting };
+    });
   }
 
   /** Ends a bridge and forgets what it has queued. Errors: `Fault` BRIDGE_UNKNOWN. */
   remove(name: string): void {
     const bridge = this.find(name);
-    bridge.stop('the bridge was removed', true);
+    bridge.stop('the bridge was removed', undefined);
     bridge.forget();
     this.bridges.delete(name);
     for (const { local } of clientIdsOf(bridge.options)) this.endSession(local);
@@ -157,11 +168,13 @@ export class Bridges {
     // All of them end before the first begins: one may get the session that was another's.
     const given = changed.map((options) => {
       const former = this.find(options.name);
-      this.end(former, options);
-      return former.remoteFilters;
+      return { formerly: former.remoteFilters, handedOver: this.end(former, options) };
     });
-    for (const [index, options] of changed.entries()) this.begin(options, given[index]!);
-    for (const options of added) this.begin(options, []);
+    for (const [index, options] of changed.entries()) {
+      const { formerly, handedOver } = given[index]!;
+      this.begin(options, formerly, handedOver);
+    }
+    for (const options of added) this.begin(options, [], []);
     return { added: added.map(({ name }) => name), changed: changed.map(({ name }) => name), removed };
   }
 
@@ -194,7 +207,7 @@ export class Bridges {
     }
   }
 
-  private begin(options: BridgeOptions, formerly: readonly string[]): void {
+  private begin(options: BridgeOptions, formerly: readonly string[], handedOver: readonly HandedOver[]): void {
     const given = clientIdsOf(options).flatMap(({ local }) => this.kept.get(local)?.filters ?? []);
     const bridge: Bridge = new Bridge(options, {
       context: this.context,
@@ -212,6 +225,7 @@ export class Bridges {
       this.endStranger(local);
       this.keep(local, { bridge: options.name, remote: '' });
     }
+    bridge.takeOver(handedOver);
     bridge.start();
   }
 

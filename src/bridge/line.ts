@@ -140,6 +140,17 @@ export class Line implements OutgoingLane {
   // ---- start and stop ----
 
   start(): void {
+    const { options } = this.terms;
+    this.holdSession();
+    if (options.start === 'lazy') {
+      this.become(LineState.Idle);
+      if ((this.session?.queuedMessages ?? 0) >= options.lazy.threshold) this.connect();
+    } else this.connect();
+  }
+
+  /** What is to be sent can wait from now on, unless the session ends with each connection. */
+  holdSession(): void {
+    if (this.session !== undefined) return;
     const { options, context, localClientId } = this.terms;
     if (!options.localCleanSession) {
       const { session } = this.openSession(nobody, 1);
@@ -149,10 +160,6 @@ export class Line implements OutgoingLane {
       const former = context.sessions.get(localClientId);
       if (former !== undefined) context.sessions.end(former);
     }
-    if (options.start === 'lazy') {
-      this.become(LineState.Idle);
-      if ((this.session?.queuedMessages ?? 0) >= options.lazy.threshold) this.connect();
-    } else this.connect();
   }
 
   /** Ends the connection in order; the session stays as it is. `farewell` is published as the state first. */

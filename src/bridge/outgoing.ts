@@ -15,6 +15,7 @@ import {
   Subscription,
 } from '../router/index.js';
 import type { Session } from '../session/index.js';
+import type { Waiting } from './hand-over.js';
 import { encodedHops, findHops } from './hops.js';
 import type { BridgeOptions } from './options.js';
 import { BoundedMap, filtersOf, isOutgoing, localFilter, renameOutgoing } from './topic-rules.js';
@@ -174,6 +175,20 @@ export class Outgoing implements Subscriber {
       }
     };
     tryStep(router.retained.match(firstFilter));
+  }
+
+  /** What waited in a session that the bridge has no longer; it was renamed and counted already. */
+  takeOver(lane: OutgoingLane, waiting: readonly Waiting[]): void {
+    for (const { message, qos, retain } of waiting) {
+      if (lane.session === undefined) {
+        lane.dropped(1);
+        continue;
+      }
+      message.retain = retain;
+      message.handling = this.handlingOf(message.handling);
+      lane.session.deliver(message, new OutgoingTarget(this, message.topicName, qos, retain, lane, nothing));
+    }
+    if (lane.session !== undefined && waiting.length > 0) lane.queued();
   }
 
   deliver(message: Message): boolean {

@@ -47,7 +47,12 @@ export interface DialTerms {
 export async function openRemote(terms: DialTerms, signal: AbortSignal): Promise<OpenedRemote> {
   const { remote, options, tls, timeoutMs } = terms;
   const version = protocolVersions[options.protocolVersion];
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  // Not AbortSignal.timeout() within AbortSignal.any(): nothing holds that, and once it is collected it never fires.
+  const limit = new AbortController();
+  const abort = (): void => limit.abort(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  const timer = setTimeout(() => limit.abort(), timeoutMs).unref();
   try {
     const target = {
       transport: 'tcp' as const,
@@ -56,8 +61,8 @@ export async function openRemote(terms: DialTerms, signal: AbortSignal): Promise
       ...(options.bindAddress === undefined ? {} : { localAddress: options.bindAddress }),
       ...(tls === undefined ? {} : { tls }),
     };
-    const stream = new GreetedStream(new CompressibleStream(new NodeStream(await dial(target, version, limit))));
-    const connack = await stream.greet(connectPacket(terms, version), limit);
+    const stream = new GreetedStream(new CompressibleStream(new NodeStream(await dial(target, version, limit.signal))));
+    const connack = await stream.greet(connectPacket(terms, version), limit.signal);
     if (connack.reasonCode === 0) {
       if (agreed(options, connack)) stream.compress();
       return { stream, connack };
@@ -66,9 +71,12 @@ export async function openRemote(terms: DialTerms, signal: AbortSignal): Promise
     throw refusal(connack, version);
   } catch (error) {
     if (error instanceof RemoteFailure) throw error;
-    if (limit.aborted && !signal.aborted)
+    if (limit.signal.aborted && !signal.aborted)
       throw new RemoteFailure(`no answer from the remote within ${timeoutMs / 1000} seconds`, false);
     throw new RemoteFailure(failureText(error), error instanceof NotAnswered);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
   }
 }
 

@@ -3,9 +3,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type ClientError, MqttClient } from '../../src/client/index.js';
 import { PacketType } from '../../src/protocol/index.js';
 import { at, Brokers, FakeRemote, freePort, portOf, reaches, statusOf, Watch } from '../support/bridge-scene.js';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 const out = (qos: number) => [{ topic: 'm/#', direction: 'out' as const, qos }];
 
@@ -87,6 +92,23 @@ describe('a bridge', () => {
       assert.match(lastError, /answer|packet/);
     } finally {
       server.close();
+    }
+  });
+
+  it('gives up a remote that accepts and says nothing', async () => {
+    const remote = await fakeRemote();
+    const local = await brokers.start({
+      limits: { connectTimeoutSeconds: 1 },
+      bridges: [{ name: 'b', remotes: remote.remotes, topics: out(0) }],
+    });
+    const connection = await remote.connection();
+    const collecting = setInterval(collectGarbage, 50);
+    try {
+      const { lastError } = await reaches(local, 'b', 'waiting');
+      assert.equal(lastError, 'no answer from the remote within 1 seconds');
+    } finally {
+      clearInterval(collecting);
+      connection.drop();
     }
   });
 
