@@ -270,7 +270,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         goOn();
       }
     } catch (error) {
-      await this.closeAll();
+      await this.closeAll().catch(() => {}); // why it did not start is what counts
       if (this.wanted === wanted) this.wanted = undefined;
       throw error;
     }
