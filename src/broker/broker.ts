@@ -59,6 +59,7 @@ import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
+import { configAsked } from './live-settings.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { RetainedSources } from './retained-sources.js';
 import { startSysUpdates } from './sys-updates.js';
@@ -462,17 +463,22 @@ class BrokerNode implements Broker, ConnectionObserver {
     return this.bridging.replace(bridges);
   }
 
-  protect({ limits, listeners = [], protocol, authorization, ...changed }: LiveSettings): void {
-    const given = { ...this.config, ...this.guard.settings, ...changed, limits: { ...this.limits, ...limits } };
-    const asked = { ...given, users: [] }; // not of interest here, and perhaps many
-    const settings = resolveConfig(asked, { authenticated: true });
+  protect(asked: LiveSettings): void {
+    const { limits, listeners = [], protocol, authorization } = asked;
+    const now = {
+      guard: this.guard.settings,
+      limits: this.limits,
+      protocol: this.context.protocol,
+      checkRetainedSource: this.retainedSources.on,
+    };
+    const settings = resolveConfig(configAsked(this.config, now, asked), { authenticated: true });
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
-      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
+      const { clientIdPrefixes, refuseLongKeepAlive } = settings.protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
-    if (authorization !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
+    if (authorization !== undefined) this.retainedSources.on = settings.authorization.checkRetainedSource;
     if (limits !== undefined) this.limit(settings.limits);
   }
 

@@ -135,18 +135,14 @@ it('an exchange that cannot be acted on ends its connection, and no other', () =
     {
       policy: {
         beginExchange: () => ({
-          step: async () => ({ outcome: 'success', data: undefined, username: 'u' }),
+          step: async () => ({ outcome: 'success', data: undefined, username: 'u', identity: null as never }),
         }),
-        authorizePublish: () => {
-          throw new Error('a bug');
-        },
       },
     },
     async (scene) => {
       const other = await scene.connect();
       const client = await scene.open();
-      const will = { topicName: 'w', payload: Buffer.alloc(0), qos: 0, retain: false, properties: {} } as const;
-      client.sendConnect({ clientId: 'x', will, properties: { authenticationMethod: 'any' } });
+      client.sendConnect({ clientId: 'x', properties: { authenticationMethod: 'any' } });
       await client.refused(ReasonCode.UnspecifiedError);
       assert.deepEqual(await other.subscribe('t'), [0]);
     },
