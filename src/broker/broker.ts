@@ -51,7 +51,14 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
-import { checkAttach, checkBrokerOptions, checkHandle, checkPublish, checkSubscribe } from './check-calls.js';
+import {
+  checkAttach,
+  checkBanCall,
+  checkBrokerOptions,
+  checkHandle,
+  checkPublish,
+  checkSubscribe,
+} from './check-calls.js';
 import { checkedPolicy } from './checked-policy.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
@@ -436,6 +443,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   ban(ban: NewBan): Ban {
+    checkBanCall(ban);
     return this.guard.protection.bans.add(ban, 'administrator');
   }
 
