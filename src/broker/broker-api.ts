@@ -98,11 +98,11 @@ type RulesInput = NonNullable<Extract<SourceInput, { type: 'rules' }>['rules']>;
 export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection' | 'users' | 'roles' | 'groups'> & {
   /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start; others that are left out stay as they are. */
   readonly limits?: Partial<Limits>;
-  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
-  readonly listeners?: readonly (Pick<ListenerConfig, 'name' | 'connectionsMax'> &
-    Partial<Pick<ListenerConfig, TermOfListener>>)[];
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on; names of no listener are passed over. */
+  readonly listeners?: readonly (Pick<ListenerConfig, 'name'> &
+    Partial<Pick<ListenerConfig, 'connectionsMax' | TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
-  readonly protocol?: Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>;
+  readonly protocol?: Partial<Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>>;
   readonly authorization?: Partial<Pick<Config['authorization'], 'checkRetainedSource'>> & {
     /** By the names of sources of type `rules`, what takes the place of all their rules. */
     readonly rules?: Readonly<Record<string, RulesInput>>;

@@ -51,7 +51,14 @@ import type {
   PublishOptions,
 } from './broker-api.js';
 import { BrokerStorage } from './broker-storage.js';
-import { checkAttach, checkBrokerOptions, checkHandle, checkPublish, checkSubscribe } from './check-calls.js';
+import {
+  checkAttach,
+  checkBanCall,
+  checkBrokerOptions,
+  checkHandle,
+  checkPublish,
+  checkSubscribe,
+} from './check-calls.js';
 import { checkedPolicy } from './checked-policy.js';
 import { controlTopics } from './control-topics.js';
 import { type BrokerEventName, type BrokerEvents, type ClientInfo, EventHub } from './events.js';
@@ -59,8 +66,8 @@ import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
+import { configAsked, replacedAccess } from './live-settings.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
-import { replacedAccess, withAccess } from './replaced-access.js';
 import { RetainedSources } from './retained-sources.js';
 import { startSysUpdates } from './sys-updates.js';
 import { dumpTree } from './tree-dump.js';
@@ -436,6 +443,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   ban(ban: NewBan): Ban {
+    checkBanCall(ban);
     return this.guard.protection.bans.add(ban, 'administrator');
   }
 
@@ -465,19 +473,24 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   protect(asked: LiveSettings): void {
     const { limits, listeners = [], protocol, authorization } = asked;
-    const { rates, bans, protection } = { ...this.guard.settings, ...asked };
-    const access = withAccess(this.config, this.access, asked);
-    const whole = { ...this.config, rates, bans, protection, ...access, limits: { ...this.limits, ...limits } };
-    const settings = resolveConfig(whole, { authenticated: true });
+    const now = {
+      guard: this.guard.settings,
+      limits: this.limits,
+      protocol: this.context.protocol,
+      checkRetainedSource: this.retainedSources.on,
+      roles: [...this.access.roles.roles.values()],
+      groups: [...this.access.roles.groups.values()],
+    };
+    const settings = resolveConfig(configAsked(this.config, now, asked), { authenticated: true });
     const replaced = replacedAccess(asked, settings);
     if (replaced !== undefined) this.access.replace(replaced);
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
-      const { clientIdPrefixes, refuseLongKeepAlive } = protocol;
+      const { clientIdPrefixes, refuseLongKeepAlive } = settings.protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
-    if (authorization?.checkRetainedSource !== undefined) this.retainedSources.on = authorization.checkRetainedSource;
+    if (authorization !== undefined) this.retainedSources.on = settings.authorization.checkRetainedSource;
     if (limits !== undefined) this.limit(settings.limits);
   }
 

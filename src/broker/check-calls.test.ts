@@ -1,8 +1,9 @@
 /** Goal: what a program hands over wrongly is named and changes nothing: not for its next call, not for the clients. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { defaultConfig } from '../config/index.js';
 import type { Broker, PublishOptions } from './broker-api.js';
-import { createBroker } from './index.js';
+import { createBroker, createLogger } from './index.js';
 import type { ReceivedMessage } from './local-subscriber.js';
 
 const make = (): Broker => createBroker({ config: { listeners: [] } });
@@ -105,5 +106,30 @@ describe('on', () => {
     const broker = make();
     assert.throws(() => broker.on(loose('clientReady'), () => {}), { code: 'EVENT_UNKNOWN', message: /"clientReady"/ });
     assert.throws(() => broker.on('subscribed', loose(undefined)), { code: 'HANDLER_INVALID' });
+  });
+});
+
+describe('ban', () => {
+  it('refuses what would make a ban for a time one for good', () => {
+    const broker = make();
+    const ban = { kind: 'clientId', value: 'c' } as const;
+    for (const more of [{ until: 5 }, { seconds: 60 }, { untilMs: '5' }, { untilMs: Number.NaN }, { reason: 5 }])
+      assert.throws(() => broker.ban(loose({ ...ban, ...more })), { code: 'BAN_INVALID' });
+    assert.deepEqual(broker.bans(), []);
+    assert.equal(broker.ban({ ...ban, reason: 'x', untilMs: Date.now() + 60_000 }).by, 'administrator');
+  });
+});
+
+describe('createLogger', () => {
+  it('refuses a level, a format or a destination that there is not', () => {
+    const wrong: [unknown, RegExp][] = [
+      [undefined, /found undefined/],
+      [{ level: 'info', format: 'json' }, /^createLogger: level: found "info", allowed is none, error, warning, /],
+      [{ level: 'error', format: 'xml' }, /format: found "xml"/],
+      [{ level: 'error', format: 'json', destinations: ['file'] }, /destinations: found a list/],
+    ];
+    for (const [options, message] of wrong)
+      assert.throws(() => createLogger(loose(options)), { code: 'OPTIONS_INVALID', message });
+    assert.equal(createLogger(defaultConfig().log).level, 3);
   });
 });

@@ -5,7 +5,15 @@
 import { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isUint8Array } from 'node:util/types';
-import { Fault, quoted } from '../base/index.js';
+import {
+  Fault,
+  type LogDestination,
+  type LogFormat,
+  LogLevel,
+  logDestinations,
+  logFormats,
+  quoted,
+} from '../base/index.js';
 import { isValidTopicFilter, isValidTopicName, type Properties } from '../protocol/index.js';
 import type { AttachOptions, BrokerOptions, PublishOptions } from './broker-api.js';
 import { checkPolicy } from './checked-policy.js';
@@ -103,6 +111,40 @@ export function checkAttach(server: unknown, options: unknown): void {
   if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string')))
     throw invalid('attachWebSocket', 'origins', origins, 'allowed is a list of text');
   checkAnonymous('attachWebSocket', attach);
+}
+
+/** Errors  `Fault` BAN_INVALID; kind and value are looked at where bans are kept. */
+export function checkBanCall(ban: unknown): void {
+  const names = ['kind', 'value', 'untilMs', 'reason'];
+  const { untilMs, reason, ...rest } = (ban ?? {}) as Record<string, unknown>;
+  const unknown = Object.keys(rest).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw new Fault('BAN_INVALID', `ban: unknown option ${quoted(unknown)}; there are ${names.join(', ')}`);
+  if (untilMs !== undefined && !Number.isFinite(untilMs))
+    throw new Fault(
+      'BAN_INVALID',
+      `ban: untilMs: found ${shown(untilMs)}, allowed is a time in milliseconds since the Unix epoch`,
+    );
+  if (reason !== undefined && typeof reason !== 'string')
+    throw new Fault('BAN_INVALID', `ban: reason: found ${shown(reason)}, allowed is text`);
+}
+
+/** Errors  `Fault` OPTIONS_INVALID. Other settings of `log` in the configuration may stand beside. */
+export function checkLoggerOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null)
+    throw new Fault(
+      'OPTIONS_INVALID',
+      `createLogger: found ${shown(options)}, allowed is an object with level and format`,
+    );
+  const { level, format, destinations } = options as Record<string, unknown>;
+  const levels = Object.keys(LogLevel);
+  if (!levels.includes(level as string))
+    throw invalid('createLogger', 'level', level, `allowed is ${levels.join(', ')}`);
+  if (!logFormats.includes(format as LogFormat))
+    throw invalid('createLogger', 'format', format, `allowed is ${logFormats.join(', ')}`);
+  const known = (name: unknown) => logDestinations.includes(name as LogDestination);
+  if (destinations !== undefined && !(Array.isArray(destinations) && destinations.every(known)))
+    throw invalid('createLogger', 'destinations', destinations, `allowed is a list of ${logDestinations.join(', ')}`);
 }
 
 function checkAnonymous(call: string, { allowAnonymous }: Partial<AttachOptions>): void {

@@ -98,8 +98,10 @@ export class Listeners {
     const { name, connectionsMax, protocolVersions } = change;
     for (const { config, options, listener } of this.bound) {
       if (config.name !== name) continue;
-      options.connectionsMax = connectionsMax;
-      listener.limit?.(connectionsMax);
+      if (connectionsMax !== undefined) {
+        options.connectionsMax = connectionsMax;
+        listener.limit?.(connectionsMax);
+      }
       for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
         if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
       if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });

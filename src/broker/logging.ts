@@ -15,6 +15,7 @@ import {
   type LogLevelName,
   type SyslogFacility,
 } from '../base/index.js';
+import { checkLoggerOptions } from './check-calls.js';
 import { type LogOutput, outputsOf } from './log-outputs.js';
 import { mosquittoLine, mosquittoTime } from './mosquitto-lines.js';
 
@@ -55,7 +56,9 @@ type WriteLine = (severity: Severity, event: string, sentence: string, fields: L
 
 const aboutConnections = new Set(['connection.opened', 'client.connected', 'client.disconnected']);
 
+/** Errors  `Fault` OPTIONS_INVALID, LOG_FILE_FAILED */
 export function createLogger(options: LoggerOptions): AdjustableLogger {
+  checkLoggerOptions(options);
   const { level, format, stream, destinations = ['stdout'], connectionMessages = true } = options;
   stream?.on?.('error', () => {});
   const outputs: readonly LogOutput[] =

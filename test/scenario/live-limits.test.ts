@@ -122,3 +122,27 @@ for (const protocol of ['mqtt', 'ws'] as const)
       second.destroy();
     });
   });
+
+it('what a program asks for wrongly is named and changes nothing, and what it leaves out stays', () =>
+  withScene(
+    { protocol: { clientIdPrefixes: ['c'] }, listeners: [{ name: 'one', port: 0, connectionsMax: 5 }] },
+    async (scene) => {
+      const { broker } = scene;
+      const wrong: [unknown, RegExp][] = [
+        [{ listeners: 5 }, /^listeners: found number 5/],
+        [{ listeners: [{ name: 'one', connectionsMax: 'many' }] }, /^listeners\[0\]\.connectionsMax: found "many"/],
+        [{ listeners: [{ name: 'one', allowAnonymous: 'no' }] }, /^listeners\[0\]\.allowAnonymous: found "no"/],
+        [{ protocol: { clientIdPrefixes: 5 } }, /^protocol\.clientIdPrefixes: found number 5/],
+        [{ protocol: 5 }, /^protocol: found number 5/],
+        [{ authorization: { checkRetainedSource: 'x' } }, /^authorization\.checkRetainedSource: found "x"/],
+        [{ limits: 'none' }, /^limits: found "none"/],
+      ];
+      for (const [settings, message] of wrong)
+        assert.throws(() => broker.protect(settings as never), { code: 'CONFIG_INVALID', message });
+      broker.protect({ protocol: { refuseLongKeepAlive: true }, authorization: {}, listeners: [{ name: 'one' }] });
+      await scene.connect({ clientId: 'c1' });
+      const other = await scene.open();
+      other.sendConnect({ clientId: 'other' });
+      await other.refused(0x87);
+    },
+  ));
