@@ -53,7 +53,7 @@ export interface BridgeStatus {
   readonly messagesUnwanted: number;
   /** Sent, and refused by the remote. */
   readonly messagesRefused: number;
-  /** Not sent, since they had gone over as many bridges as they may. */
+  /** Not sent or not taken, since they had gone over as many bridges as they may. */
   readonly messagesTooFar: number;
   /** Over the last few seconds. */
   readonly sentPerSecond: number;
@@ -209,7 +209,7 @@ export class Bridge {
       messagesDropped: figures.dropped,
       messagesUnwanted: figures.unwanted,
       messagesRefused: figures.refused,
-      messagesTooFar: this.outgoing.tooFar,
+      messagesTooFar: this.outgoing.tooFar + figures.tooFar,
       sentPerSecond: figures.sentPerSecond,
       receivedPerSecond: figures.receivedPerSecond,
       connections: clientIdsOf(options).map(({ remote: clientId }, index) => {

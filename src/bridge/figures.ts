@@ -12,6 +12,8 @@ export class Figures {
   unwanted = 0;
   /** Sent, and the remote said that it does not take them. */
   refused = 0;
+  /** Received, and gone over as many bridges as they may already. */
+  tooFar = 0;
   /** Messages a second over the last span that was measured. */
   sentPerSecond = 0;
   receivedPerSecond = 0;

@@ -264,9 +264,9 @@ export class Outgoing implements Subscriber {
 }
 
 /** A message of its own under another name, with `added` after its properties and the count it had left out. */
-function renameMessage(
+export function renameMessage(
   message: Message,
-  { topicName, topic }: OutgoingTarget,
+  { topicName, topic }: Pick<OutgoingTarget, 'topicName' | 'topic'>,
   added: Buffer,
   former: { readonly start: number; readonly end: number } | undefined,
 ): Message {

@@ -29,8 +29,9 @@ import type { Delivery, TopicEntry } from '../router/index.js';
 import type { Session } from '../session/index.js';
 import type { Figures } from './figures.js';
 import type { GreetedStream } from './greeted-stream.js';
+import { encodedHops, findHops } from './hops.js';
 import type { BridgeOptions, TopicRule } from './options.js';
-import { OutgoingTarget, plainPacketBody } from './outgoing.js';
+import { OutgoingTarget, plainPacketBody, renameMessage } from './outgoing.js';
 import { BoundedMap, filtersOf, isIncoming, isOutgoing, remoteFilter, renameIncoming } from './topic-rules.js';
 
 const NAMES_MAX = 8192;
@@ -246,13 +247,28 @@ export class Uplink extends Connection {
         entry = router.resolve(inbound.names[index]!);
         inbound.entries[index] = entry;
       }
-      const message = Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs);
+      const message = this.counted(Message.borrow(view, bytes, entry.topicName, session.clientId, context.nowMs));
+      if (message === undefined) continue;
       const verdict = router.publish(message, entry);
       if (verdict >= 0x80) refused = verdict;
     }
     if (qos === 0 || this.done) return;
     if (qos === 2 && (refused === 0 || !this.version5)) session.noteReceived(packetId);
     this.acknowledge(qos === 1 ? 0x40 : 0x50, packetId, refused);
+  }
+
+  /** With one bridge more in its count; undefined when it has gone over as many as it may. 3.x has no place for a count. */
+  private counted(message: Message): Message | undefined {
+    const { hopsMax } = this.terms.options;
+    if (hopsMax === 0 || !this.version5) return message;
+    const found = findHops(message);
+    if (found.hops >= hopsMax) {
+      this.terms.figures.tooFar++;
+      return undefined;
+    }
+    const { topicName, body, topicStart, topicEnd } = message;
+    const name = { topicName, topic: body.subarray(topicStart, topicEnd) };
+    return renameMessage(message, name, encodedHops(found.hops + 1), found);
   }
 
   /** What the topic of the packet in `view` is called here; nothing where no row takes it. */

@@ -248,6 +248,33 @@ describe('a bridge of MQTT 5.0', () => {
     assert.equal(statusOf(a, 'next').messagesTooFar, 1);
   });
 
+  it('ends what goes round a ring of brokers that each fetch from the next', async () => {
+    const ring = [await brokers.start(), await brokers.start(), await brokers.start()] as const;
+    const [a] = ring;
+    const fetched = Promise.all(
+      ring.map((broker) => new Promise<void>((resolve) => broker.on('subscribed', () => resolve()))),
+    );
+    for (const [index, broker] of ring.entries())
+      broker.addBridge({
+        name: 'next',
+        clientId: `from-${index}`,
+        remotes: at(ring[(index + 1) % 3]!),
+        hopsMax: 6,
+        topics: [{ topic: 'ring', direction: 'in' as const, qos: 1 }],
+      });
+    await fetched;
+    const seen = new Watch(a, 'ring');
+    a.publish('ring', 'x', { qos: 1 });
+    a.publish('ring', 'y', { qos: 1 });
+    const copies = await seen.take(6);
+    assert.deepEqual(
+      copies
+        .filter(({ payload }) => payload === 'x')
+        .map(({ properties: found }) => (found as { userProperties?: unknown } | undefined)?.userProperties),
+      [undefined, [['dunlin-hops', '3']], [['dunlin-hops', '6']]],
+    );
+  });
+
   it('forwards between two remotes without a listener of its own', async () => {
     const left = await brokers.start();
     const right = await brokers.start();

@@ -66,7 +66,7 @@ describe('the messages of a bridge of mosquitto.conf', () => {
       const theirs = await near.message();
       assert.deepEqual(
         { ...theirs.properties, messageExpiryInterval: 1000 },
-        { ...properties, userProperties: count('3') },
+        { ...properties, userProperties: count('4') },
       );
     }));
 

@@ -141,6 +141,23 @@ describe('reading', () => {
     );
   });
 
+  it('names a wrong value once, though more than one setting comes of it', () => {
+    assert.deepEqual(problemsOf('listener 1883\nallow_anonymous yes\n'), [
+      'm.conf:2:1: allow_anonymous: found "yes", allowed is true or false',
+    ]);
+  });
+
+  it('takes the first word of a number or a flag, as Mosquitto does, and says so', () => {
+    const text = 'listener 1883 127.0.0.1\nallow_anonymous true # for all\nmax_connections 7\t# few\n';
+    const [listener] = configOf(text).listeners;
+    assert.equal(listener!.allowAnonymous, true);
+    assert.equal(listener!.connectionsMax, 7);
+    assert.deepEqual(warningsOf(text), [
+      'm.conf:2:1: allow_anonymous: is "true"; "# for all" behind it does not count',
+      'm.conf:3:1: max_connections: is "7"; "# few" behind it does not count',
+    ]);
+  });
+
   it('traces what our own rules refuse to the line it came from', () => {
     assert.deepEqual(problemsOf('listener 1883\nwebsockets_origin x\nprotocol websockets\n'), [
       'm.conf:2:1: websockets_origin: listeners[0].origins[0]: found "x", allowed is origin such as `https://example.org` or `http://localhost:8080`, or `null`',

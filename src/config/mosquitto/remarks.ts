@@ -13,8 +13,13 @@ export interface Line {
 export class Remarks {
   readonly problems: Problem[] = [];
   readonly warnings: Problem[] = [];
+  private readonly said = new Set<string>();
 
+  /** Said once, however often the line is looked at. */
   problem(at: Line, sentence: string): void {
+    const said = `${at.file}:${at.line} ${sentence}`;
+    if (this.said.has(said)) return;
+    this.said.add(said);
     this.problems.push(problemAt(at, sentence));
   }
 

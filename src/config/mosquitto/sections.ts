@@ -19,7 +19,8 @@ export class Block {
     private readonly remarks: Remarks,
   ) {}
 
-  add(line: Line, { repeats, value }: DirectiveRow): void {
+  add(whole: Line, { repeats, value }: DirectiveRow): void {
+    const line = value === 'flag' || value === 'integer' ? this.firstWord(whole) : whole;
     const lines = this.given.get(line.name);
     if (lines === undefined) {
       this.given.set(line.name, [line]);
@@ -34,6 +35,14 @@ export class Block {
         lines[0] = line;
       } else this.remarks.problem(line, `is given twice, first on ${first}`);
     }
+  }
+
+  /** Of a number or a flag Mosquitto reads one word, so that a comment may stand behind it. */
+  private firstWord(line: Line): Line {
+    const [, word, rest] = /^(\S+)\s+(.*)$/s.exec(line.value) ?? [];
+    if (word === undefined || rest === undefined) return line;
+    this.remarks.warn(line, `is ${quoted(word)}; ${quoted(rest)} behind it does not count`);
+    return { ...line, value: word };
   }
 
   get empty(): boolean {
