@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import {
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -339,5 +340,27 @@ describe('dunlin storage', () => {
       assert.ok(broker.status().running);
       await stop(broker);
     }
+  });
+});
+
+describe('run by root', { skip: process.getuid?.() !== 0 }, () => {
+  it('restore and repair leave a folder that its owner can read', async () => {
+    const folder = newFolder();
+    const broker = createBroker({ config: { listeners: [], storage: { mode: 'buffered', path: folder } } });
+    await broker.start();
+    await broker.stop();
+    const backup = newFolder();
+    assert.equal((await run('backup', folder, backup)).code, 0);
+    chownSync(folder, 65534, 65534);
+    const owners = () => {
+      const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+      assert.ok(names.length >= 2);
+      return new Set(names.map((name) => statSync(join(folder, name)).uid));
+    };
+    assert.equal((await run('restore', backup, folder, '--replace')).code, 0);
+    assert.deepEqual(owners(), new Set([65534]));
+    writeFileSync(join(folder, 'manifest'), 'damaged');
+    assert.equal((await run('check', folder, '--repair')).code, 0);
+    assert.deepEqual(owners(), new Set([65534]));
   });
 });

@@ -3,7 +3,8 @@
  *
  * Exit codes: 0 done (check: whole), 1 damaged or refused by the world, 2 the caller is wrong (and check: could not check).
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lchownSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { loadConfig } from '../../src/config/index.js';
 import {
   backupStorage,
@@ -33,7 +34,7 @@ PATH is the data folder: without it storage.path of the file given with -c, of .
 
   -c, --config-file FILE  the broker's configuration
       --json              stat: figures as JSON
-      --repair            check: makes the folder one that opens again and says what is lost; run it as the broker's user
+      --repair            check: makes the folder one that opens again and says what is lost; run it as the broker's user or root
       --replace           restore: also where PATH holds data, which is kept in the folder PATH/replaced-<time>
   -h, --help              this text
 
@@ -160,6 +161,15 @@ function mustBeStorage(folder: string): void {
   if (!holdsStorage(readOnlyFiles, folder)) throw new Refusal(`${folder} is not a data folder of Dunlin`, 2);
 }
 
+/** What root has written belongs to the owner of the folder, the user of the broker, who could not read it otherwise. */
+function giveToOwner(folder: string): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(folder);
+  if (uid === 0) return;
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
+    lchownSync(join(folder, name), uid, gid);
+}
+
 // ---- stat ----
 
 async function stat(request: Request): Promise<number> {
@@ -252,7 +262,11 @@ async function check(request: Request): Promise<number> {
       );
       return 1;
     }
-    return await repair(folder, print);
+    try {
+      return await repair(folder, print);
+    } finally {
+      giveToOwner(folder);
+    }
   } finally {
     unlock();
   }
@@ -324,6 +338,7 @@ async function restore({ paths, flags, print }: Request): Promise<number> {
     replace: flags.has('--replace'),
     nowMs: Date.now(),
   });
+  giveToOwner(folder);
   print(`${folder}: restored from ${from}, verified (${bytesText(bytes)})\n`);
   if (kept !== undefined) print(`What it held before is kept in ${kept}\n`);
   return 0;

@@ -70,6 +70,7 @@ export class BrokerStorage {
     this.sweepTimer = setTimeout(() => {
       const retained = this.retained!.sweep();
       const sessions = this.sessions!.sweep();
+      this.store.reclaim();
       this.sweepIn(retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
     }, ms).unref();
   }

@@ -131,7 +131,8 @@ export class SessionRegistry {
       session.restore(store, owner, store.countsOf(owner));
       this.sessions.set(clientId, session);
       byOwner.set(owner, session);
-      waiting.push({ session, disconnectedAtMs: disconnectedAtMs || now });
+      // A clock that was set back since does not lengthen the life of a session.
+      waiting.push({ session, disconnectedAtMs: Math.min(disconnectedAtMs || now, now) });
     }
     for (const { owner, request } of store.subscriptions()) byOwner.get(owner)?.restoreSubscription(request);
     for (const { owner, packetId } of store.received()) byOwner.get(owner)?.restoreReceived(packetId);
@@ -144,7 +145,8 @@ export class SessionRegistry {
       if (session === undefined) lost.push({ clientId, values: will.values });
       else {
         session.will = will;
-        dueAt.set(session, dueAtMs === 0 ? now + will.delay * 1000 : dueAtMs);
+        const latest = now + will.delay * 1000;
+        dueAt.set(session, dueAtMs === 0 ? latest : Math.min(dueAtMs, latest));
       }
     }
     for (const { session, disconnectedAtMs } of waiting) {

@@ -102,6 +102,14 @@ export class MemTable {
     return bytes <= bytesMax;
   }
 
+  /** Keys that were removed and hide what tables have: looks at all entries. */
+  countRemovals(): number {
+    let removals = 0;
+    for (const { slots } of this.buckets.values())
+      for (const { buffer } of slots.values()) if (buffer === undefined) removals++;
+    return removals;
+  }
+
   /** Adds an entry whose key is not asked for soon, and begins with `kind`. */
   addFresh(slot: FreshSlot, kind: number): void {
     if (kind !== this.freshKind) {

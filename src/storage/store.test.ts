@@ -124,6 +124,64 @@ describe('what is left at the end of a segment', () => {
   });
 });
 
+describe('what was removed of tables', () => {
+  const VALUES = 40;
+
+  /** A store whose tables hold a few large values. */
+  async function large(files: SimulatedFiles): Promise<Store> {
+    const store = await open(files, 'buffered', { segmentBytes: 20_000 });
+    for (let count = 0; count < VALUES; count++) {
+      store.put(`large ${count}`, Buffer.alloc(10_000));
+      store.commit();
+    }
+    await eventually(() => {
+      store.reclaim();
+      return store.tableBytes > (VALUES - 3) * 10_000;
+    });
+    return store;
+  }
+
+  const eventually = async (condition: () => boolean) => {
+    while (!condition()) await new Promise(setImmediate);
+  };
+
+  it('gives its space back though little is removed and nothing follows', async () => {
+    const store = await large(new SimulatedFiles());
+    for (let count = 0; count < VALUES; count++) store.remove(`large ${count}`);
+    store.commit();
+    store.reclaim();
+    await eventually(() => store.tableBytes === 0);
+    store.reclaim();
+    assert.equal(contentsOf(store).size, 0);
+    await store.close();
+  });
+
+  it('gives its space back though the removals would be carried over', async () => {
+    const store = await large(new SimulatedFiles());
+    for (let count = 0; count < VALUES; count++) store.remove(`large ${count}`);
+    for (let count = 0; count < 1000; count++) {
+      store.put(`Qaaaa${count}`, Buffer.alloc(100), undefined, true);
+      store.commit();
+      store.remove(`Qaaaa${count}`);
+      store.commit();
+      await new Promise(setImmediate);
+    }
+    assert.equal(store.tableBytes, 0);
+    await store.close();
+  });
+
+  it('stays where it is little', async () => {
+    const store = await large(new SimulatedFiles());
+    const { tableBytes, tableCount } = store;
+    for (let count = 0; count < VALUES / 8; count++) store.remove(`large ${count}`);
+    store.commit();
+    store.reclaim();
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    assert.deepEqual([store.tableBytes, store.tableCount], [tableBytes, tableCount]);
+    await store.close();
+  });
+});
+
 describe('after a failure', () => {
   it('what is removed while all is written anew stays removed', async () => {
     const files = new SimulatedFiles();

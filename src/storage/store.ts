@@ -36,7 +36,7 @@ import { OpenFrame } from './open-frame.js';
 import { recover } from './recovery.js';
 import { replayInto } from './replay.js';
 import { BlockCache, Table, type TableFigures } from './table.js';
-import { choose } from './tiers.js';
+import { choose, isWorthMerging } from './tiers.js';
 
 export interface StoreOptions {
   readonly mode: DurabilityMode;
@@ -496,6 +496,30 @@ export class Store {
     return { number, files };
   }
 
+  /**
+   * Ends the segment where nothing else would: it grew too large while maintenance ran, or much of what tables hold was removed since and
+   * is to give its space back. To be called now and then.
+   */
+  reclaim(): void {
+    if (this.segment === undefined) return;
+    const full = this.segment.files[0]!.size + this.replayedBytes > this.segmentBytes;
+    if (full || (this.tableBytes >= this.segmentBytes && this.removesMuch())) this.rotate();
+  }
+
+  private removesMuch(): boolean {
+    if (this.tables.length === 0 || this.merging !== undefined) return false;
+    const { size } = this.memtable;
+    let entries = size;
+    let tombstones = 0;
+    for (const { figures } of this.tables) {
+      entries += figures.entries;
+      tombstones += figures.tombstones;
+    }
+    if (!isWorthMerging(tombstones + size, entries)) return false; // not even if all were removals
+    const removals = this.memtable.countRemovals();
+    return removals > 0 && isWorthMerging(tombstones + removals, entries);
+  }
+
   /** Ends the segment: what it and those before it hold becomes a table. */
   private rotate(): void {
     if (this.frozen !== undefined || this.maintaining !== undefined || this.closed) return; // it grows until that is done
@@ -511,7 +535,8 @@ export class Store {
     }
     this.unsynced.push(former);
     this.segment = next;
-    if (this.memtable.isWithin(CARRIED_ENTRIES_MAX, this.carriedBytesMax)) return this.carryOver(next);
+    const little = this.memtable.isWithin(CARRIED_ENTRIES_MAX, this.carriedBytesMax);
+    if (little && !this.removesMuch()) return this.carryOver(next);
     this.startSync();
     this.memtable.settle();
     this.frozen = this.memtable;

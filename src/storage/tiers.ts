@@ -12,11 +12,16 @@ function tierOf({ bytes }: TableFigures): number {
   return Math.max(0, Math.floor(Math.log(bytes / SMALL_BYTES) / Math.log(4)) + 1);
 }
 
+/** Whether so many of `entries` are removals that what they removed is to give its space back. */
+export function isWorthMerging(tombstones: number, entries: number): boolean {
+  return tombstones > entries * TOMBSTONE_SHARE;
+}
+
 /** The range of tables to merge, oldest first; undefined when all is well. */
 export function choose(tables: readonly TableFigures[]): { readonly from: number; readonly to: number } | undefined {
   const entries = tables.reduce((sum, table) => sum + table.entries, 0);
   const tombstones = tables.reduce((sum, table) => sum + table.tombstones, 0);
-  if (tables.length > 1 && tombstones > entries * TOMBSTONE_SHARE) return { from: 0, to: tables.length };
+  if (tables.length > 1 && isWorthMerging(tombstones, entries)) return { from: 0, to: tables.length };
   // From the newest on: as far as tables are no larger than the largest so far of a run that is long enough.
   let from = tables.length;
   let tier = 0;
