@@ -134,12 +134,11 @@ it('what a program asks for wrongly is named and changes nothing, and what it le
         [{ listeners: [{ name: 'one', allowAnonymous: 'no' }] }, /^listeners\[0\]\.allowAnonymous: found "no"/],
         [{ protocol: { clientIdPrefixes: 5 } }, /^protocol\.clientIdPrefixes: found number 5/],
         [{ protocol: 5 }, /^protocol: found number 5/],
-        [{ authorization: { checkRetainedSource: 'x' } }, /^authorization\.checkRetainedSource: found "x"/],
         [{ limits: 'none' }, /^limits: found "none"/],
       ];
       for (const [settings, message] of wrong)
         assert.throws(() => broker.protect(settings as never), { code: 'CONFIG_INVALID', message });
-      broker.protect({ protocol: { refuseLongKeepAlive: true }, authorization: {}, listeners: [{ name: 'one' }] });
+      broker.protect({ protocol: { refuseLongKeepAlive: true }, listeners: [{ name: 'one' }] });
       await scene.connect({ clientId: 'c1' });
       const other = await scene.open();
       other.sendConnect({ clientId: 'other' });
