@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { AdjustableLogger, Broker } from '../../src/broker/index.js';
-import { type Config, diffConfig, formatProblem, isSecure } from '../../src/config/index.js';
+import { type Config, ConfigError, diffConfig, formatProblem, isSecure } from '../../src/config/index.js';
 import { isFault, Refusal } from './refusal.js';
 import { type EffectiveConfig, effectiveConfig, type ServeOptions } from './serve-options.js';
 
@@ -63,9 +63,9 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
     try {
       inForce = protect(broker, current, next);
     } catch (error) {
-      if (!isFault(error)) throw error;
+      if (!isFault(error) && !(error instanceof ConfigError)) throw error;
       rejected = true;
-      logger.error('configuration.rejected', error.message);
+      for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
     }
   }
   if (changes.some(({ key }) => BRIDGES.test(key))) {

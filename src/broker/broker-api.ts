@@ -96,9 +96,9 @@ type RulesInput = NonNullable<Extract<SourceInput, { type: 'rules' }>['rules']>;
 
 /** Settings that can be changed while the broker runs. */
 export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection' | 'users' | 'roles' | 'groups'> & {
-  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start; others that are left out stay as they are. */
+  /** All but `connectTimeoutSeconds` and `topicCacheEntriesMax`; what is left out stays as it is. */
   readonly limits?: Partial<Limits>;
-  /** How many connections these listeners may have, and what they ask of clients that connect from now on; names of no listener are passed over. */
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
   readonly listeners?: readonly (Pick<ListenerConfig, 'name'> &
     Partial<Pick<ListenerConfig, 'connectionsMax' | TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
@@ -176,7 +176,8 @@ export interface Broker {
    * These limits on rates, connections, queues and the rest, users and rights from now on, for clients that are connected too; what is
    * left out stays, a list takes the place of the former. Clients whose user is gone, disabled or has another password are disconnected.
    * What clients are told in CONNACK counts for connections from now on.
-   * Errors: `ConfigError` naming every wrong key, `Fault` ACCESS_SOURCE_UNKNOWN; then nothing changes.
+   * Errors: `ConfigError` naming every key that is wrong or unknown, or needs a restart and is asked to be other than it is; `Fault`
+   * ACCESS_SOURCE_UNKNOWN. Then nothing changes.
    */
   protect(settings: LiveSettings): void;
   /**

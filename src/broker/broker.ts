@@ -66,8 +66,9 @@ import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
-import { configAsked, replacedAccess } from './live-settings.js';
+import { checkAsked, configAsked, replacedAccess } from './live-settings.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
+import { checkPolicyNames } from './policy-names.js';
 import { RetainedSources } from './retained-sources.js';
 import { startSysUpdates } from './sys-updates.js';
 import { dumpTree } from './tree-dump.js';
@@ -84,6 +85,7 @@ export function createBroker(options: BrokerOptions = {}): Broker {
   const input = (options.config ?? {}) as ConfigInput;
   const config = resolveConfig(input, { authenticated: options.policy?.authenticate !== undefined });
   const logger = options.logger ?? silentLogger;
+  if (options.policy !== undefined) checkPolicyNames(options.policy, logger);
   return new BrokerNode(config, logger, checkedPolicy(options.policy ?? {}, logger));
 }
 
@@ -472,7 +474,6 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   protect(asked: LiveSettings): void {
-    const { limits, listeners = [], protocol, authorization } = asked;
     const now = {
       guard: this.guard.settings,
       limits: this.limits,
@@ -482,6 +483,8 @@ class BrokerNode implements Broker, ConnectionObserver {
       groups: [...this.access.roles.groups.values()],
     };
     const settings = resolveConfig(configAsked(this.config, now, asked), { authenticated: true });
+    checkAsked(this.config, now, asked, settings);
+    const { limits, listeners = [], protocol, authorization } = asked;
     const replaced = replacedAccess(asked, settings);
     if (replaced !== undefined) this.access.replace(replaced);
     this.guard.replace(settings);

@@ -1,18 +1,14 @@
 /** What a program asks for while the broker runs, as the whole configuration that would come of it: so that it is checked like one. */
-import type { Limits } from '../base/index.js';
-import type { Config, ConfigInput } from '../config/index.js';
+import { isDeepStrictEqual } from 'node:util';
+import { type Limits, quoted } from '../base/index.js';
+import { type Config, ConfigError, type ConfigInput, diffConfig } from '../config/index.js';
 import type { ProtocolOptions } from '../connection/index.js';
 import type { ReplacedAccess } from '../policy/index.js';
-import type { LiveSettings, TermOfListener } from './broker-api.js';
+import type { LiveSettings } from './broker-api.js';
 import type { GuardSettings } from './guard.js';
 
-export const termsOfListener: readonly TermOfListener[] = [
-  'allowAnonymous',
-  'protocolVersions',
-  'emptyClientIds',
-  'clientIdPrefix',
-  'usernameAsClientId',
-];
+/** Changes while the broker runs, but not by `protect`. */
+const elsewhere = /^(bridges|log)(\.|$)/;
 
 /** What changes while the broker runs, as it is at present. */
 export interface InForce {
@@ -25,6 +21,7 @@ export interface InForce {
 }
 
 export function configAsked(config: Config, now: InForce, settings: LiveSettings): ConfigInput {
+  if (!isGroup(settings)) throw configError([['', 'protect takes a group of settings']]);
   const { limits, listeners, protocol, authorization, ...changed } = settings;
   const { clientIdPrefixes, refuseLongKeepAlive } = now.protocol;
   const { checkRetainedSource, roles, groups } = now;
@@ -40,6 +37,27 @@ export function configAsked(config: Config, now: InForce, settings: LiveSettings
     protocol: merged({ ...config.protocol, clientIdPrefixes, refuseLongKeepAlive }, protocol),
     authorization: merged({ ...config.authorization, checkRetainedSource }, authorizationAsked(config, authorization)),
   } as ConfigInput;
+}
+
+/**
+ * Nothing that is asked for may be passed over.
+ *
+ * Errors  `ConfigError` naming each setting that is asked to be other than it is and stays while the broker runs, and listeners that there are not
+ */
+export function checkAsked(config: Config, now: InForce, asked: LiveSettings, checked: Config): void {
+  const { listeners, authorization } = asked as Partial<Config>;
+  const wrong: [key: string, sentence: string][] = diffConfig(configAsked(config, now, {}) as Config, checked)
+    .filter(({ apply, key }) => apply === 'restart' || elsewhere.test(key))
+    .map(({ apply, key }) => [
+      key,
+      apply === 'restart' ? 'needs a restart' : 'is not for protect: see the calls for bridges and for the log',
+    ]);
+  if (authorization?.sources !== undefined && !isDeepStrictEqual(authorization.sources, config.authorization.sources))
+    wrong.push(['authorization.sources', 'needs a restart; their rules are given as authorization.rules']);
+  for (const [index, { name }] of listeners?.entries() ?? [])
+    if (!config.listeners.some((listener) => listener.name === name))
+      wrong.push([`listeners[${index}].name`, `no listener is called ${quoted(String(name))}`]);
+  if (wrong.length > 0) throw configError(wrong);
 }
 
 /** Users and rights that are to be replaced, as they were checked; undefined where none are. */
@@ -71,11 +89,11 @@ function authorizationAsked(config: Config, asked: LiveSettings['authorization']
 }
 
 function listenersAsked(config: Config, changes: NonNullable<LiveSettings['listeners']>): ConfigInput['listeners'] {
-  return config.listeners.map((listener) => {
-    const { connectionsMax, ...change } = changes.find(({ name }) => name === listener.name) ?? {};
-    const terms = termsOfListener.map((term) => [term, (change as Partial<typeof listener>)[term]]);
-    return { ...listener, ...given({ connectionsMax, ...Object.fromEntries(terms) }) };
-  });
+  const odd = changes.findIndex((change) => !isGroup(change));
+  if (odd !== -1) throw configError([[`listeners[${odd}]`, 'is no group of settings']]);
+  return config.listeners.map((listener) =>
+    Object.assign({ ...listener }, ...changes.filter(({ name }) => name === listener.name).map(given)),
+  );
 }
 
 /** What is no group of settings goes through, to be named as what it is. */
@@ -86,6 +104,10 @@ function merged(group: object, changes: unknown): unknown {
 
 function isGroup<Value>(value: Value): value is NonNullable<Value> & object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function configError(wrong: readonly [key: string, sentence: string][]): ConfigError {
+  return new ConfigError(wrong.map(([key, sentence]) => ({ file: undefined, position: undefined, key, sentence })));
 }
 
 function given(values: object): object {
