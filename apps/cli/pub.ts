@@ -33,24 +33,28 @@ async function publishAll(options: ToolOptions, clientOptions: ClientOptions): P
     },
   );
   const publisher = new Publisher(run);
-  return run.run(async () => {
-    if (payload === undefined) for await (const line of standardInputLines()) await publisher.publish(line);
-    else await repeat(publisher, payload, options);
-    await publisher.finish();
-    run.finish(exitCodes.ok);
-  });
+  return run.run(
+    async () => {
+      if (payload === undefined) for await (const line of standardInputLines(run.ended)) await publisher.publish(line);
+      else await repeat(publisher, payload, options, run.ended);
+      await publisher.finish();
+      run.finish(exitCodes.ok);
+    },
+    (signal) => 128 + signal, // as a shell says of mosquitto_pub: not everything was published
+  );
 }
 
 async function repeat(
   publisher: Publisher,
   payload: Buffer,
   { repeatCount, repeatDelaySeconds }: ToolOptions,
+  ended: AbortSignal,
 ): Promise<void> {
   for (let turn = 1; turn <= repeatCount; turn += 1) {
     await publisher.publish(payload);
     if (turn === repeatCount) return;
     await publisher.finish();
-    if (repeatDelaySeconds > 0) await sleep(repeatDelaySeconds * 1000);
+    if (repeatDelaySeconds > 0) await sleep(repeatDelaySeconds * 1000, undefined, { signal: ended });
   }
 }
 

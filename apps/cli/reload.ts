@@ -4,14 +4,19 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { AdjustableLogger, Broker } from '../../src/broker/index.js';
-import { type Config, type ConfigChange, diffConfig, formatProblem, isSecure } from '../../src/config/index.js';
+import {
+  type Config,
+  type ConfigChange,
+  ConfigError,
+  diffConfig,
+  formatProblem,
+  isAccess,
+  isSecure,
+} from '../../src/config/index.js';
 import { isFault, Refusal } from './refusal.js';
 import { type EffectiveConfig, effectiveConfig, type ServeOptions } from './serve-options.js';
 
 const BRIDGES = /^bridges(\.|$)/;
-/** Who may connect, and what they may do. */
-const ACCESS =
-  /^(users|roles|groups|authentication|authorization)(\.|$)|^listeners\..+\.(authentication|authorization)$/;
 
 /** Returns what reads again, each time against what is in force since the last, and when that has ended. */
 export function reloading(
@@ -68,16 +73,15 @@ async function applyReload(
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
   let rejected = false;
-  const isAccess = ({ key }: ConfigChange) => ACCESS.test(key);
-  const isProtection = (change: ConfigChange) =>
-    change.apply !== 'restart' && change.key !== 'log.level' && !BRIDGES.test(change.key) && !isAccess(change);
+  const isProtection = ({ apply, key }: ConfigChange) =>
+    apply !== 'restart' && key !== 'log.level' && !BRIDGES.test(key) && !isAccess({ key });
   try {
     if (changes.some(isAccess)) inForce = await replaceAccess(broker, current, next);
     if (changes.some(isProtection)) inForce = protect(broker, inForce, next);
   } catch (error) {
-    if (!isFault(error)) throw error;
+    if (!isFault(error) && !(error instanceof ConfigError)) throw error;
     rejected = true;
-    logger.error('configuration.rejected', error.message);
+    for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
   }
   if (changes.some(({ key }) => BRIDGES.test(key))) {
     replaceBridges(broker, next.bridges, logger);

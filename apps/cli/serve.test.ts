@@ -354,6 +354,24 @@ ${more === '' ? '' : 'roles: [{ name: reader }]\n'}`;
     assert.equal(await broker.stop('SIGINT'), 0);
   });
 
+  it('on SIGHUP stays as it is where users are for a listener that needs a restart', async () => {
+    const config = file(
+      'new-listener.yaml',
+      'listeners: [{ name: a, port: 0 }]\nusers: [{ username: ada, password: x }]',
+    );
+    const broker = start(['-c', config]);
+    await broker.saw(/^listener\.started/);
+    file(
+      'new-listener.yaml',
+      `listeners: [{ name: a, port: 0 }, { name: b, port: 0 }]
+users: [{ username: ada, password: x, listeners: [b] }]`,
+    );
+    broker.child.kill('SIGHUP');
+    await broker.saw(/^configuration\.rejected: users\[0\]\.listeners\[0\]: b is the name of no listener/);
+    await broker.saw(/^configuration\.needsRestart: listeners\.b changed/);
+    assert.equal(await broker.stop('SIGINT'), 0);
+  });
+
   it('as another user than root sees what root does with the certificate authority', { skip: !isRoot }, async () => {
     const certificates = join(folder, 'certificates');
     chmodSync(folder, 0o755);

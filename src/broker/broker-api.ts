@@ -93,9 +93,9 @@ export type TermOfListener =
 
 /** Settings that can be changed while the broker runs. */
 export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & {
-  /** `connectTimeoutSeconds` and `topicCacheEntriesMax` stay as they were at the start; others that are left out stay as they are. */
+  /** All but `connectTimeoutSeconds` and `topicCacheEntriesMax`; what is left out stays as it is. */
   readonly limits?: Partial<Limits>;
-  /** How many connections these listeners may have, and what they ask of clients that connect from now on; names of no listener are passed over. */
+  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
   readonly listeners?: readonly (Pick<ListenerConfig, 'name'> &
     Partial<Pick<ListenerConfig, 'connectionsMax' | TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
@@ -175,15 +175,14 @@ export interface Broker {
   /**
    * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays, a
    * list takes the place of the former. What clients are told in CONNACK counts for connections from now on.
-   * Errors: `ConfigError` naming every wrong key; then nothing changes.
+   * Errors: `ConfigError` naming every key that is wrong or unknown, or needs a restart and is asked to be other than it is; then nothing changes.
    */
   protect(settings: LiveSettings): void;
   /**
    * Other users, sources, rules, roles and groups from now on, all of them at the same moment, once the sources that are new have begun; one whose settings
    * stay goes on as it is. Clients are disconnected whose source of authentication is gone from their listener, or whose user is gone,
    * disabled or has another password; the others stay, and what they may do is asked for again.
-   * Errors: `ConfigError` naming every wrong key, `Fault` OPTIONS_INVALID, ACCESS_FILE when the file of a source cannot be used, BROKER_STOPPED;
-   * then nothing changes.
+   * Errors: `ConfigError` as `protect`, `Fault` ACCESS_FILE when the file of a source cannot be used, BROKER_STOPPED; then nothing changes.
    */
   replaceAccess(settings: AccessSettings): Promise<void>;
   /** Reads password files and access lists that have changed now; without it that takes up to two seconds. */

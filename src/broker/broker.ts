@@ -39,7 +39,6 @@ import { Message, type NewMessage, PublishRun, PublishView, type QoS, ReasonCode
 import { DelayedMessages, Router } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
 import { attachWebSocket, NodeStream, securityOfSocket } from '../transport/index.js';
-import { accessAsked, replacedAccess } from './access-settings.js';
 import { Admission } from './admission.js';
 import type {
   AccessSettings,
@@ -68,8 +67,9 @@ import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
-import { configAsked } from './live-settings.js';
+import { type Call, checkAsked, configAsked, replacedAccess } from './live-settings.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
+import { checkPolicyNames } from './policy-names.js';
 import { RetainedSources } from './retained-sources.js';
 import { startSysUpdates } from './sys-updates.js';
 import { dumpTree } from './tree-dump.js';
@@ -86,6 +86,7 @@ export function createBroker(options: BrokerOptions = {}): Broker {
   const input = (options.config ?? {}) as ConfigInput;
   const config = resolveConfig(input, { authenticated: options.policy?.authenticate !== undefined });
   const logger = options.logger ?? silentLogger;
+  if (options.policy !== undefined) checkPolicyNames(options.policy, logger);
   return new BrokerNode(config, logger, checkedPolicy(options.policy ?? {}, logger));
 }
 
@@ -480,9 +481,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   protect(asked: LiveSettings): void {
+    const settings = this.checked(asked, 'protect');
     const { limits, listeners = [], protocol } = asked;
-    const now = { guard: this.guard.settings, limits: this.limits, protocol: this.context.protocol };
-    const settings = resolveConfig(configAsked(this.config, now, asked), { authenticated: true });
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
@@ -501,9 +501,7 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   private async replaceAccessNow(asked: AccessSettings): Promise<void> {
-    const { roles, groups } = this.access.roles;
-    const now = { roles: [...roles.values()], groups: [...groups.values()] };
-    const settings = resolveConfig(accessAsked(this.config, now, asked), { authenticated: true });
+    const settings = this.checked(asked, 'replaceAccess');
     await this.access.replace(replacedAccess(asked, settings));
     const { authentication, authorization, listeners } = settings;
     this.config = { ...this.config, authentication, authorization, listeners };
@@ -547,6 +545,21 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   // ---- inside ----
+
+  /** The configuration as it would be. Errors: `ConfigError`. */
+  private checked(asked: LiveSettings & AccessSettings, call: Call): Config {
+    const { roles, groups } = this.access.roles;
+    const now = {
+      guard: this.guard.settings,
+      limits: this.limits,
+      protocol: this.context.protocol,
+      roles: [...roles.values()],
+      groups: [...groups.values()],
+    };
+    const settings = resolveConfig(configAsked(this.config, now, asked, call), { authenticated: true });
+    checkAsked(this.config, now, asked, settings, call);
+    return settings;
+  }
 
   private resolvedBridge(settings: BridgeInput): BridgeConfig {
     return resolveBridge(settings, this.config.storage.mode);

@@ -113,6 +113,7 @@ describe('a policy of the program', () => {
 
 describe('createBroker', () => {
   it('names options that it does not know, and what is no policy or logger', () => {
+    const policy = { authenticate() {}, authorizePublish() {} };
     const wrong: [unknown, RegExp][] = [
       [null, /^createBroker: found null/],
       [{ listeners: [] }, /unknown option "listeners"; there are config, logger, policy/],
@@ -120,9 +121,48 @@ describe('createBroker', () => {
       [{ logger: null }, /logger: found null/],
       [{ policy: () => true }, /policy: found a function/],
       [{ policy: { authenticate: true } }, /policy\.authenticate: found a value of type boolean/],
+      [
+        { policy: { authorisePublish() {} } },
+        /^policy: nobody asks "authorisePublish"; did you mean authorizePublish\?$/,
+      ],
+      [{ policy: { authorizePublsh: () => 135 } }, /did you mean authorizePublish/],
+      [{ policy: { authorize() {} } }, /did you mean authorizePublish/],
+      [{ policy: { authoriseEverything() {} } }, /there are authenticate, beginExchange/],
+      [{ policy: { ...policy, authorizeUnsubscribed() {} } }, /did you mean authorizeUnsubscribe/],
       [{ policy: { denyAction: 'kick' } }, /policy\.denyAction: found "kick", allowed is ignore or disconnect/],
     ];
     for (const [options, message] of wrong)
       assert.throws(() => createBroker(options as never), { code: 'OPTIONS_INVALID', message });
+  });
+
+  it('lets a policy have helpers, and warns of a name in a class that is close to one it does not have', () => {
+    const warnings: string[] = [];
+    const nothing = () => {};
+    const warning = (event: string, sentence: string) => warnings.push(`${event}: ${sentence}`);
+    const logger: Logger = { level: 2, error: nothing, warning, information: nothing, debug: nothing };
+    class Rules {
+      readonly authorized = new Set<string>();
+      authorizePublish = () => this.authorize();
+      authorizeSubscribe() {
+        return this.authorize();
+      }
+      authorize() {
+        return 0;
+      }
+      authorizeTopic() {}
+      close() {}
+      get authorizeRecieve() {
+        return assert.fail('nothing of the program is called');
+      }
+    }
+    class Misspelt extends Rules {
+      authoriseUnsubscribe() {}
+    }
+    const plain = { authenticate() {}, authenticated() {}, find() {}, users: new Map() };
+    for (const policy of [plain, new Rules(), new Misspelt()])
+      createBroker({ config: { listeners: [] }, logger, policy: policy as never });
+    assert.deepEqual(warnings, [
+      'policy.name-unknown: policy: nobody asks "authoriseUnsubscribe"; did you mean authorizeUnsubscribe?',
+    ]);
   });
 });

@@ -14,7 +14,7 @@ import {
   type SubackReasonCode,
 } from '../protocol/index.js';
 
-const functions = [
+export const policyFunctions = [
   'authenticate',
   'beginExchange',
   'authorizePublish',
@@ -30,7 +30,7 @@ const TELL_AGAIN_MS = 1000;
 
 /** Errors  `Fault` OPTIONS_INVALID naming what is no policy. */
 export function checkPolicy(given: Partial<Policy>): void {
-  for (const name of functions) {
+  for (const name of policyFunctions) {
     const type = typeof given[name];
     if (type !== 'function' && type !== 'undefined')
       throw new Fault('OPTIONS_INVALID', `policy.${name}: found a value of type ${type}, allowed is a function`);

@@ -8,6 +8,13 @@ export interface ConfigChange {
   readonly apply: ApplyClass;
 }
 
+/** Whether a setting is about who may connect, and what they may do. */
+export function isAccess({ key }: Pick<ConfigChange, 'key'>): boolean {
+  return /^(users|roles|groups|authentication|authorization)(\.|$)|^listeners\..+\.(authentication|authorization)$/.test(
+    key,
+  );
+}
+
 export function diffConfig(before: Config, after: Config): ConfigChange[] {
   const changes: ConfigChange[] = [];
   compare(schema, before, after, '', changes);

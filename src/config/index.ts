@@ -1,7 +1,7 @@
 export { addressesOverlap, isLoopback } from './address.js';
 export type { BridgeConfig, BridgeInput } from './bridge-schema.js';
 export { type CheckedFiles, checkFiles } from './check-files.js';
-export { type ConfigChange, diffConfig } from './diff.js';
+export { type ConfigChange, diffConfig, isAccess } from './diff.js';
 export {
   defaultConfig,
   type LoadedConfig,
@@ -15,6 +15,7 @@ export { isMosquittoConf, type LoadedFile, loadConfigFile, resolveMosquitto } fr
 export { convertMosquitto } from './mosquitto/convert.js';
 export { formatMosquittoGuide } from './mosquitto/guide.js';
 export { type MappedMosquitto, mapMosquittoFile, mapMosquittoText } from './mosquitto/map.js';
+export { nearest } from './nearest.js';
 export { ConfigError, formatProblem, type Problem } from './problem.js';
 export { formatReference } from './reference.js';
 export { isSecure, isWebSocket } from './rules.js';

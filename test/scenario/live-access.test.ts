@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -142,13 +143,18 @@ describe('while the broker runs', () => {
           { users, listeners: [{ name: 'test', authorization: ['other'] }] },
           /^listeners\[0\]\.authorization\[0\]: other is the name of no source in authorization/,
         ],
-        [{ users, listeners: [{ name: 'none' }] }, /^listeners\[0\]\.name: "none" is no listener/],
-        [{ users, listeners: [{ name: 'test', port: 1 }] }, /^listeners\[0\]: "port" is none of name, authentication/],
+        [{ users, listeners: [{ name: 'none' }] }, /^listeners\[0\]\.name: no listener is called "none"/],
+        [{ users, listeners: [{ name: 'test', port: 1 }] }, /^listeners\.test\.port: needs a restart/],
+        [
+          { users, listeners: [{ name: 'test', connectionsMax: 1 }] },
+          /^listeners\.test\.connectionsMax: is not for replaceAccess, but for protect/,
+        ],
         [{ users, listeners: 5 }, /^listeners: found number 5/],
         [{ users, authorization: 5 }, /^authorization: found number 5/],
         [{ users, authorization: { nomatch: 'allow' } }, /^authorization\.nomatch: .*did you mean noMatch/],
-        [{ users, limits: {} }, /^replaceAccess: "limits" is none of users, authentication/],
-        [null, /^replaceAccess: found null/],
+        [{ users, limits: { queueQos0: true } }, /^limits\.queueQos0: is not for replaceAccess, but for protect/],
+        [{ users, user: [] }, /^user: unknown setting; did you mean users\?/],
+        [null, /^replaceAccess takes a group of settings$/],
       ];
       for (const [settings, message] of wrong)
         await assert.rejects(scene.broker.replaceAccess(settings as never), { message });
@@ -300,7 +306,7 @@ describe('while the broker runs', () => {
       const replaced = scene.broker.replaceAccess({ authentication: [{ type: 'passwordFile', path: slow }] });
       const expected = assert.rejects(replaced, { code: 'BROKER_STOPPED' });
       await scene.stop();
-      writeFileSync(slow, '');
+      await writeFile(slow, ''); // a writer waits until there is a reader
       await expected;
       await scene.broker.replaceAccess({ authentication: [{ type: 'users' }] });
       await scene.start();

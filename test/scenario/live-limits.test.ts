@@ -22,7 +22,7 @@ async function withScene(config: ConfigInput, run: (scene: Scene) => Promise<voi
 
 function change(scene: Scene, input: ConfigInput): void {
   const { limits, listeners } = resolveConfig(input);
-  scene.broker.protect({ limits, listeners });
+  scene.broker.protect({ limits, ...(input.listeners === undefined ? {} : { listeners }) });
 }
 
 it('a shorter queue counts at once, for sessions that are there', () =>
@@ -135,9 +135,36 @@ it('what a program asks for wrongly is named and changes nothing, and what it le
         [{ protocol: { clientIdPrefixes: 5 } }, /^protocol\.clientIdPrefixes: found number 5/],
         [{ protocol: 5 }, /^protocol: found number 5/],
         [{ limits: 'none' }, /^limits: found "none"/],
+        [null, /^protect takes a group of settings$/],
+        [[], /^protect takes a group of settings$/],
+        [{ limits: { connectionMax: 5 } }, /^limits\.connectionMax: unknown setting; did you mean connectionsMax\?$/],
+        [{ rate: [] }, /^rate: unknown setting; did you mean rates\?$/],
+        [{ listeners: [{ name: 'one', allowAnonymus: false }] }, /^listeners\[0\]\.allowAnonymus: unknown setting/],
+        [
+          { listeners: [{ name: 'won', allowAnonymous: false }] },
+          /^listeners\[0\]\.name: no listener is called "won"$/,
+        ],
+        [{ listeners: [null] }, /^listeners\[0\]: is no group of settings$/],
+        [{ listeners: [{ name: 'one', port: 1 }] }, /^listeners\.one\.port: needs a restart$/],
+        [{ listeners: [{ name: 'one' }, { name: 'one', connectionsMax: 'x' }] }, /^listeners\[0\]\.connectionsMax/],
+        [
+          { storage: { mode: 'sync' }, log: { level: 'debug' } },
+          /^storage\.mode: needs a restart\nlog\.level: is not for/,
+        ],
+        [{ limits: { connectTimeoutSeconds: 99 } }, /^limits\.connectTimeoutSeconds: needs a restart$/],
+        [{ protocol: { redirect: 'serverMoved', serverReference: 'b' } }, /^protocol\.redirect: needs a restart$/m],
+        [
+          { authorization: { noMatch: 'allow' } },
+          /^authorization\.noMatch: is not for protect, but for replaceAccess$/,
+        ],
+        [{ users: [{ username: 'u', password: 'x' }] }, /^users: is not for protect, but for replaceAccess$/],
+        [{ bridges: [{ name: 'b', remotes: [{ host: 'b' }] }] }, /^bridges\.b: is not for protect/],
+        [{ limits: { connectionsMax: 0 }, storge: {} }, /^limits.*\nstorge: unknown setting/],
       ];
       for (const [settings, message] of wrong)
         assert.throws(() => broker.protect(settings as never), { code: 'CONFIG_INVALID', message });
+      const { connectTimeoutSeconds } = resolveConfig({}).limits;
+      broker.protect({ limits: { connectTimeoutSeconds } } as never); // as it is
       broker.protect({ protocol: { refuseLongKeepAlive: true }, listeners: [{ name: 'one' }] });
       await scene.connect({ clientId: 'c1' });
       const other = await scene.open();

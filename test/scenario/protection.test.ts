@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Overload } from '../../src/broker/overload.js';
-import { resolveConfig } from '../../src/config/index.js';
 import { type BrokerOptions, createBroker } from '../../src/index.js';
 import { hashPassword } from '../../src/policy/index.js';
 import type { ProtocolVersion } from '../../src/protocol/index.js';
@@ -264,7 +263,7 @@ describe('a rate of publishing', () => {
     withScene({}, async (scene) => {
       const publisher = await scene.connect();
       for (let index = 0; index < 50; index++) assert.equal(await publisher.deliver('t', 'x', { qos: 1 }), 0x10);
-      scene.broker.protect(resolveConfig({ rates: [{ messagesPerSecond: 1, outcome: 'quotaExceeded' }] }));
+      scene.broker.protect({ rates: [{ messagesPerSecond: 1, outcome: 'quotaExceeded' }] });
       const codes = [await publisher.deliver('t', 'x', { qos: 1 })];
       while (codes.length < 50 && codes.at(-1) !== QUOTA_EXCEEDED)
         codes.push(await publisher.deliver('t', 'x', { qos: 1 }));

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
 import type { MessageSource } from './tool-options.js';
 
 const payloadBytesMax = 268_435_455;
@@ -38,10 +39,13 @@ function checked(bytes: Buffer, what: string): Buffer {
   throw new Error(`The ${what} is too large, ${bytes.length} bytes of the ${payloadBytesMax} that MQTT can carry.`);
 }
 
-/** The lines of standard input as they come, without their line feed; the last one need not have any. */
-export async function* standardInputLines(): AsyncGenerator<Buffer> {
+/**
+ * The lines of standard input as they come, without their line feed; the last one need not have any.
+ * Errors  AbortError once `ended` is aborted: nothing more is read, and an input that stays open does not keep the process.
+ */
+export async function* standardInputLines(ended: AbortSignal): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
-  for await (const data of process.stdin) {
+  for await (const data of addAbortSignal(ended, process.stdin)) {
     const chunk = data as Buffer;
     let start = 0;
     for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {

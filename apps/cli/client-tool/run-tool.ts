@@ -23,6 +23,9 @@ export class ToolRun {
   private readonly done: Promise<number>;
   private resolve: (exitCode: number) => void = () => {};
   private timer: NodeJS.Timeout | undefined;
+  private readonly ending = new AbortController();
+  /** Aborted when the run finishes: what waits for time or input keeps the process no longer. */
+  readonly ended: AbortSignal = this.ending.signal;
   finished = false;
 
   constructor(
@@ -56,6 +59,7 @@ export class ToolRun {
   finish(exitCode: number): void {
     this.finished = true;
     this.resolve(exitCode);
+    this.ending.abort();
   }
 
   fail(error: unknown): void {
@@ -70,9 +74,9 @@ export class ToolRun {
     if (!this.options.quiet) process.stderr.write(`${text}\n`);
   }
 
-  /** Connects, starts the time limit, lets `work` go on, and waits for `finish`. */
-  async run(work: () => Promise<void>): Promise<number> {
-    const stop = () => this.finish(exitCodes.ok);
+  /** Connects, starts the time limit, lets `work` go on, and waits for `finish`. A signal ends it with the exit code of `stoppedBy`. */
+  async run(work: () => Promise<void>, stoppedBy: (signal: number) => number = () => exitCodes.ok): Promise<number> {
+    const stop = (_name: string, signal: number) => this.finish(stoppedBy(signal));
     process.once('SIGINT', stop);
     process.once('SIGTERM', stop);
     try {

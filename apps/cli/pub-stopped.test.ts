@@ -1,0 +1,80 @@
+/** Goal: a publish that cannot go on ends when it is told to, or when its connection ends, whatever else stays open. Method: a server that reads nothing. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+/** A server that says CONNACK and is silent; `connected` is called then. */
+async function deafServer(t: TestContext, connected: (socket: Socket) => void) {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(Buffer.from([0x20, 2, 0, 0]));
+      socket.pause();
+      connected(socket);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+function publisher(t: TestContext, port: number, ...args: string[]) {
+  const file = fileURLToPath(new URL('./pub.js', import.meta.url));
+  const script = `import { runPub } from ${JSON.stringify(file)}; process.exitCode = await runPub(process.argv.slice(1));`;
+  const all = ['-h', '127.0.0.1', '-p', String(port), '-t', 'a', ...args];
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, '--', ...all], {
+    env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' },
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  child.stdin!.on('error', () => {}); // it stays open here, and ends there
+  t.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+/** Lines until the other side takes no more. */
+function pour(input: NodeJS.WritableStream): void {
+  const lines = `${'x'.repeat(999)}\n`.repeat(1000);
+  for (let megabytes = 0; megabytes < 64; megabytes++) if (!input.write(lines)) return;
+}
+
+for (const qos of ['0', '1'])
+  test(`lines at QoS ${qos} to a server that reads nothing end with the first signal`, async (t) => {
+    const connected = deferred();
+    const port = await deafServer(t, () => connected.resolve());
+    const child = publisher(t, port, '-l', '-q', qos);
+    await connected.promise;
+    pour(child.stdin!);
+    child.kill('SIGTERM');
+    assert.deepEqual(await once(child, 'exit'), [128 + 15, null]);
+  });
+
+test('a pause between two repetitions ends with the first signal', async (t) => {
+  const connected = deferred();
+  const port = await deafServer(t, () => connected.resolve());
+  const child = publisher(t, port, '-m', 'x', '--repeat', '2', '--repeat-delay', '10000');
+  await connected.promise;
+  child.kill('SIGINT');
+  assert.deepEqual(await once(child, 'exit'), [128 + 2, null]);
+});
+
+test('lines end when the connection does, though more may come', async (t) => {
+  const port = await deafServer(t, (socket) => socket.end());
+  const child = publisher(t, port, '-l');
+  assert.deepEqual(await once(child, 'exit'), [7, null]);
+});
+
+function deferred() {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
