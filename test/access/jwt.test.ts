@@ -152,6 +152,24 @@ describe('a token', () => {
     });
   });
 
+  it('is checked with the key that a file has now, once the files are read again', async () => {
+    const file = join(folder, 'changing.pem');
+    const write = ({ publicKey }: typeof rsa) => writeFileSync(file, publicKey.export({ type: 'spki', format: 'pem' }));
+    write(rsa);
+    await withBroker({ authentication: [{ type: 'jwt', publicKeyFiles: [file] }] }, async (scene) => {
+      const [former, next] = [
+        await token({ sub: 'a' }, rsa.privateKey, 'RS256'),
+        await token({ sub: 'a' }, other.privateKey, 'RS256'),
+      ];
+      write(other);
+      await scene.broker.reloadAccessFiles();
+      assert.deepEqual([await loginCode(scene, 'a', former), await loginCode(scene, 'a', next)], [badLogin, ok]);
+      writeFileSync(file, 'no key');
+      await scene.broker.reloadAccessFiles();
+      assert.equal(await loginCode(scene, 'a', next), ok, 'what was read before stays');
+    });
+  });
+
   it('is checked with keys that are fetched, and fetched again for a key that is new', async () => {
     const jwk = async (key: KeyObject, kid: string) => ({ ...(await exportJWK(key)), kid, use: 'sig' });
     keys = [await jwk(rsa.publicKey, 'first'), { kty: 'oct', k: 'YWJj', kid: 'secret' }];
