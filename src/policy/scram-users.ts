@@ -22,9 +22,8 @@ export class ScramUsers {
     private readonly iterations: number = DEFAULT_ITERATIONS,
   ) {
     for (const { username, password } of users) {
-      const name = saslPrep(username);
-      // A name that is written otherwise once prepared may be that of another user.
-      if (name !== undefined && (name === username || !this.passwords.has(name))) this.passwords.set(name, password);
+      // A name that is written otherwise once prepared may be that of another user, also of one who has no SCRAM.
+      if (saslPrep(username) === username) this.passwords.set(username, password);
     }
   }
 
