@@ -119,9 +119,12 @@ describe('a password checker', () => {
     assert.equal(await check('bob', 'right'), true);
     assert.equal(await check('ada', 'right', other), true);
     assert.equal(work, 5, 'another user and another hash are checked');
+    const salted = parsePasswordHash(`$6$ZGVm$${Buffer.alloc(64).toString('base64')}`)!;
+    await check('ada', 'right', salted);
+    assert.equal(work, 6, 'another salt is another hash');
     clock.nowMs += 3_600_000;
     await check('ada', 'right');
-    assert.equal(work, 6);
+    assert.equal(work, 7);
   });
 
   it('runs a few checks at a time', async () => {
