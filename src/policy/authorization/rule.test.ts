@@ -125,6 +125,12 @@ describe('rules', () => {
     ] as const)
       assert.throws(() => parseRule(wrong), sentence);
     assert.throws(() => compileRule(parseRule({ topic: 'a/#/b' }), 'x'), /no topic filter/);
+    for (const address of ['10.0.0.0/', '10.0.0.0/ ', '10.0.0.0/1e1', '10.0.0.0/8/9', '10.0.0.0/33', '::/'])
+      assert.throws(
+        () => compileRule(parseRule({ topic: 'a', who: { addresses: [address] } }), 'x'),
+        /is no address and no network/,
+        address,
+      );
   });
 
   it('stand in a YAML file, in which a mistake has a line', () => {
@@ -195,6 +201,7 @@ describe('an ACL file of Mosquitto', () => {
     for (const [text, sentence] of [
       ['topic\n', /line 1/],
       ['\ntopic look a\n', /line 2: "look" is none of/],
+      ['topic constructor a\n', /line 1: "constructor" is none of/],
       ['user\n', /line 1: user without a name/],
       ['topics a\n', /"topics" is none of topic, user, pattern/],
       ['topic read a/#/b', /no topic filter/],
