@@ -6,7 +6,8 @@ import { QuestionRefused } from './guard.js';
 import type { Row, RowSource } from './rows.js';
 import { Template } from './template.js';
 
-abstract class SqlRows implements RowSource {
+abstract class SqlRows<Pool extends { end(): Promise<void> }> implements RowSource {
+  private pool: Promise<Pool> | undefined;
   private readonly template: Template;
   protected readonly statement: string;
 
@@ -26,7 +27,25 @@ abstract class SqlRows implements RowSource {
   }
 
   abstract find(values: readonly string[], signal: AbortSignal): Promise<Row[]>;
-  abstract close(): Promise<void>;
+  protected abstract open(): Promise<Pool>;
+
+  /** Made with the first request; where that fails, as for a file that is not there yet, the next one tries again. */
+  protected connected(): Promise<Pool> {
+    if (this.pool === undefined) {
+      const opening = this.open();
+      this.pool = opening;
+      opening.catch(() => {
+        if (this.pool === opening) this.pool = undefined;
+      });
+    }
+    return this.pool;
+  }
+
+  async close(): Promise<void> {
+    const pool = this.pool;
+    this.pool = undefined;
+    await (await pool)?.end();
+  }
 
   protected get ca(): { ca: Buffer } | undefined {
     const { caFile } = this.options;
@@ -34,16 +53,13 @@ abstract class SqlRows implements RowSource {
   }
 }
 
-export class PostgresRows extends SqlRows {
-  private pool: Promise<import('pg').Pool> | undefined;
-
+export class PostgresRows extends SqlRows<import('pg').Pool> {
   constructor(options: SqlOptions, place: Place) {
     super(options, place, (index) => `$${index + 1}`);
   }
 
   async find(values: readonly string[]): Promise<Row[]> {
-    this.pool ??= this.open();
-    const pool = await this.pool;
+    const pool = await this.connected();
     try {
       const { rows } = await pool.query<Record<string, unknown>>({ text: this.statement, values: [...values] });
       return rows;
@@ -56,13 +72,7 @@ export class PostgresRows extends SqlRows {
     }
   }
 
-  async close(): Promise<void> {
-    const pool = this.pool;
-    this.pool = undefined;
-    await (await pool)?.end();
-  }
-
-  private async open(): Promise<import('pg').Pool> {
+  protected async open(): Promise<import('pg').Pool> {
     const { Pool } = (await import('pg')).default;
     const { url, requestsMax, timeoutMs } = this.options;
     const pool = new Pool({
@@ -81,16 +91,13 @@ export class PostgresRows extends SqlRows {
   }
 }
 
-export class MysqlRows extends SqlRows {
-  private pool: Promise<import('mysql2/promise').Pool> | undefined;
-
+export class MysqlRows extends SqlRows<import('mysql2/promise').Pool> {
   constructor(options: SqlOptions, place: Place) {
     super(options, place, () => '?');
   }
 
   async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
-    this.pool ??= this.open();
-    const pool = await this.pool;
+    const pool = await this.connected();
     const connection = await pool.getConnection();
     // A connection that may have gone silent is of no use for another request; the pool would hand it out again.
     const drop = (): void => connection.destroy();
@@ -106,13 +113,7 @@ export class MysqlRows extends SqlRows {
     }
   }
 
-  async close(): Promise<void> {
-    const pool = this.pool;
-    this.pool = undefined;
-    await (await pool)?.end();
-  }
-
-  private async open(): Promise<import('mysql2/promise').Pool> {
+  protected async open(): Promise<import('mysql2/promise').Pool> {
     const { createPool } = await import('mysql2/promise');
     const { url, requestsMax, timeoutMs } = this.options;
     return createPool({
