@@ -559,16 +559,14 @@ class BrokerNode implements Broker, ConnectionObserver {
   private dropUsers(usernames: ReadonlySet<string>): void {
     for (const connection of [...this.connections]) {
       const username = connection.client?.username;
-      if (connection.connected && username !== undefined && usernames.has(username))
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
+      if (isLoggedIn(connection) && username !== undefined && usernames.has(username)) endOfUser(connection);
     }
   }
 
   /** Ends the connections of users who could not log in any more as they did. */
   private dropGone(): void {
     for (const connection of [...this.connections])
-      if (connection.connected && connection.client !== undefined && !this.access.stillAdmits(connection.client))
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
+      if (isLoggedIn(connection) && !this.access.stillAdmits(connection.client!)) endOfUser(connection);
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */
@@ -588,6 +586,17 @@ class BrokerNode implements Broker, ConnectionObserver {
     const reasonCode = this.context.router.publish(message);
     if (reasonCode >= 0x80) this.metrics.publishRefused++;
   }
+}
+
+/** Also one that has not had its CONNACK yet, since its will is still asked about. */
+function isLoggedIn({ connected, client }: Connection): boolean {
+  return client !== undefined && (connected || client.identity !== undefined);
+}
+
+function endOfUser(connection: Connection): void {
+  const reason = 'the user was changed, disabled or deleted';
+  if (connection.connected) connection.disconnect(ReasonCode.AdministrativeAction, reason);
+  else connection.refuse(ReasonCode.NotAuthorized, reason);
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {
