@@ -214,6 +214,9 @@ function admit(
   assigned: boolean,
   authenticationData: Buffer | undefined,
 ): void {
+  // Its rights, to its will first of all, are those of the name that it goes by.
+  if (connection.listener.usernameAsClientId === true && (!renameAfterUser(connection) || refuseBanned(connection)))
+    return;
   const { will } = packet;
   if (will === undefined) return open(connection, packet, assigned, authenticationData);
   const { policy, log, router } = connection.context;
@@ -247,8 +250,6 @@ function open(
   const { context } = connection;
   const { limits, metrics, protection } = context;
   const properties = packet.properties ?? {};
-  if (connection.listener.usernameAsClientId === true && (!renameAfterUser(connection) || refuseBanned(connection)))
-    return;
   const client = connection.client!;
   const { clientId, username } = client;
   const { will } = packet;
