@@ -97,6 +97,17 @@ describe('rules', () => {
     }
   });
 
+  it('that deny what is meant literally deny it whatever the name', () => {
+    const rules: RuleInput[] = [
+      { permit: 'deny', action: 'all', filters: ['eq admin/%u'] },
+      { permit: 'allow', action: 'all', filters: ['#'] },
+    ];
+    for (const username of ['a/b', '+', '#', '$x'])
+      for (const action of ['publish', 'subscribe'] as const)
+        assert.equal(asked(rules, client({ username }))(action, `admin/${username}`), 'rule 1', username);
+    assert.equal(asked(rules, client({ username: '+' }))('subscribe', 'admin/a'), 'rule 2');
+  });
+
   it('may depend on QoS and RETAIN', () => {
     const ask = asked([{ permit: 'allow', action: 'all', filters: ['#'], qos: [0, 1], retain: 'false' }]);
     assert.equal(ask('publish', 't', 1), 'rule 1');
