@@ -1,5 +1,6 @@
 /** PostgreSQL, MySQL and MariaDB: prepared statements, in which every variable is a parameter. */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import type { SqlOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
 import { QuestionRefused } from './guard.js';
@@ -46,11 +47,6 @@ abstract class SqlRows<Pool extends { end(): Promise<void> }> implements RowSour
     this.pool = undefined;
     await (await pool)?.end();
   }
-
-  protected get ca(): { ca: Buffer } | undefined {
-    const { caFile } = this.options;
-    return caFile === undefined ? undefined : { ca: readFileSync(caFile) };
-  }
 }
 
 export class PostgresRows extends SqlRows<import('pg').Pool> {
@@ -74,22 +70,25 @@ export class PostgresRows extends SqlRows<import('pg').Pool> {
 
   protected async open(): Promise<import('pg').Pool> {
     const { Pool } = (await import('pg')).default;
-    const { url, requestsMax, timeoutMs } = this.options;
+    const { url, requestsMax, timeoutMs, caFile } = this.options;
     const pool = new Pool({
-      connectionString: url,
+      // What a URL says of TLS takes the place of all that is said elsewhere, so it has to say this too.
+      connectionString:
+        caFile === undefined ? url : `${url}${url.includes('?') ? '&' : '?'}sslrootcert=${encodeURIComponent(caFile)}`,
       max: requestsMax,
       connectionTimeoutMillis: timeoutMs,
       query_timeout: timeoutMs,
       statement_timeout: timeoutMs,
       idleTimeoutMillis: 60_000,
       application_name: 'dunlin',
-      ...(this.ca === undefined ? {} : { ssl: this.ca }),
     });
     // A connection that breaks while it idles leaves the pool; the next request opens another.
     pool.on('error', () => {});
     return pool;
   }
 }
+
+const isAddress = (url: string) => isIP(new URL(url).hostname.replace(/^\[|\]$/g, '')) !== 0;
 
 export class MysqlRows extends SqlRows<import('mysql2/promise').Pool> {
   constructor(options: SqlOptions, place: Place) {
@@ -115,14 +114,15 @@ export class MysqlRows extends SqlRows<import('mysql2/promise').Pool> {
 
   protected async open(): Promise<import('mysql2/promise').Pool> {
     const { createPool } = await import('mysql2/promise');
-    const { url, requestsMax, timeoutMs } = this.options;
+    const { url, requestsMax, timeoutMs, caFile } = this.options;
     return createPool({
       uri: url,
       connectionLimit: requestsMax,
       maxIdle: requestsMax,
       idleTimeout: 60_000,
       connectTimeout: timeoutMs,
-      ...(this.ca === undefined ? {} : { ssl: this.ca }),
+      // The driver takes any server for the right one unless it is told, and cannot look for an address in a certificate.
+      ...(caFile === undefined ? {} : { ssl: { ca: readFileSync(caFile), verifyIdentity: !isAddress(url) } }),
     });
   }
 }
