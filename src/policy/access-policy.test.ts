@@ -111,6 +111,25 @@ describe('the policy of users alone', () => {
     }
   });
 
+  it('keeps what SCRAM has derived when other users change', async () => {
+    const changing = policyOf({ users: [{ username: 'ada', password: 'one' }] });
+    await changing.prepare(new AbortController().signal);
+    const salt = async () => {
+      const first = new ScramClient('SCRAM-SHA-256', 'ada', 'one').first();
+      const step = await changing.beginExchange('SCRAM-SHA-256', client)!.step(first);
+      assert.equal(step.outcome, 'continue');
+      return /s=([^,]+)/.exec(String(step.data))?.[1];
+    };
+    const before = await salt();
+    changing.users.set({ username: 'bob', password: 'two' });
+    assert.equal(await salt(), before);
+    assert.equal(await loginByScram(changing, 'bob', 'two'), 'success');
+    changing.users.set({ username: 'ada', password: 'three' });
+    assert.notEqual(await salt(), before);
+    assert.equal(await loginByScram(changing, 'ada', 'one'), 'refused');
+    assert.equal(await loginByScram(changing, 'ada', 'three'), 'success');
+  });
+
   it('takes a name by SCRAM for nobody but the user of that very name', async () => {
     const alike = policyOf({
       users: [
