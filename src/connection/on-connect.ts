@@ -321,7 +321,6 @@ function open(
   if (context.storage?.failed !== undefined && (expiryInterval > 0 || isStored(context.sessions.get(clientId))))
     return connection.refuse(ReasonCode.ServerUnavailable, 'storage cannot be written, so no session can be kept');
 
-  connection.state = ConnectionState.Connected;
   const { session, sessionPresent } = context.sessions.open(
     clientId,
     packet.cleanStart,
@@ -331,6 +330,7 @@ function open(
     properties.receiveMaximum ?? 65535,
   );
   connection.session = session;
+  connection.state = ConnectionState.Connected; // not before: where the session cannot be opened, CONNACK says so
   connection.receivedBefore = session.receivedCount;
   metrics.clientsConnected++;
   if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;
