@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -58,6 +58,8 @@ describe('dunlin passwd', () => {
 
   it('says what is wrong, and leaves the file as it was', () => {
     const before = readFileSync(file, 'utf8');
+    const latin = join(folder, 'latin');
+    writeFileSync(latin, Buffer.from('m\u00fcller:$6$YWJj$YWJj\n', 'latin1'));
     for (const [args, status, sentence] of [
       [[file], 2, /needed is FILE USERNAME/],
       [['-b', file, 'x'], 2, /needed is FILE USERNAME PASSWORD/],
@@ -65,6 +67,8 @@ describe('dunlin passwd', () => {
       [['-I', 'many', '-b', file, 'x', 'y'], 2, /-I "many" is no whole number/],
       [['-c', '-D', file, 'x'], 2, /-c begins a new file/],
       [['-b', file, 'a:b', 'y'], 2, /colon/],
+      [['-b', file, '#a', 'y'], 2, /comment/],
+      [['-b', latin, 'x', 'y'], 1, /is not UTF-8 text/],
       [['-b', file, 'x', ''], 2, /empty/],
       [['-D', file, 'nobody'], 1, /no user "nobody"/],
       [['-b', join(folder, 'none'), 'x', 'y'], 1, /there is no file/],
@@ -75,6 +79,21 @@ describe('dunlin passwd', () => {
       assert.match(stderr, sentence);
     }
     assert.equal(readFileSync(file, 'utf8'), before);
+  });
+
+  it('leaves the file to whose it is, with its mode', { skip: process.getuid?.() !== 0 }, () => {
+    const owned = join(folder, 'owned');
+    assert.equal(passwd(['-c', '-b', owned, 'ada', 'one']).status, 0);
+    chownSync(owned, 1234, 5678);
+    chmodSync(owned, 0o640);
+    const umask = process.umask(0o077);
+    try {
+      assert.equal(passwd(['-b', owned, 'bob', 'two']).status, 0);
+    } finally {
+      process.umask(umask);
+    }
+    const { uid, gid, mode } = statSync(owned);
+    assert.deepEqual([uid, gid, mode & 0o777], [1234, 5678, 0o640]);
   });
 
   it('writes one line to standard output for -', async () => {

@@ -1,9 +1,21 @@
 /**
  * `dunlin passwd`: password files as mosquitto_passwd writes and reads them, with its options.
  *
- * A file is written anew beside the old one and put in its place, readable by its owner only.
+ * A file is written anew beside the old one, flushed and put in its place. It keeps owner and mode; a new one is readable by its owner only.
  */
-import { lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeFileSync,
+} from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { type HashScheme, hashPassword, hashSchemes, PBKDF2_ITERATIONS } from '../../src/policy/index.js';
@@ -136,6 +148,8 @@ async function run(options: PasswdOptions): Promise<void> {
 function checkUsername(username: string): void {
   if (username === '') throw new Refusal('the user name is empty');
   if (username.includes(':')) throw new Refusal('a user name in a password file cannot hold a colon');
+  if (username.startsWith('#'))
+    throw new Refusal('a user name in a password file cannot begin with #: such a line is a comment');
   if (/[\u0000-\u001f\u007f]/.test(username)) throw new Refusal('a user name cannot hold control characters');
   if (Buffer.byteLength(username) > 65_535) throw new Refusal('a user name has at most 65535 bytes');
 }
@@ -153,10 +167,12 @@ async function hashed(line: string, scheme: HashScheme, iterations: number): Pro
 function readLines(file: string): string[] {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    // What is no text would be written back as something else.
+    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw new Refusal(`there is no file ${file}; -c begins a new one`, 1);
+    if (error instanceof TypeError) throw new Refusal(`${file} is not UTF-8 text`, 1);
     throw new Refusal(`${file} cannot be read: ${message}`, 1);
   }
   return text
@@ -169,8 +185,15 @@ function readLines(file: string): string[] {
 function writeLines(file: string, lines: readonly string[]): void {
   const beside = `${file}.${process.pid}.new`;
   try {
-    const mode = modeOf(file);
-    writeFileSync(beside, lines.map((line) => `${line}\n`).join(''), { mode, flag: 'wx' });
+    const before = statsOf(file);
+    const fd = openSync(beside, 'wx', 0o600);
+    try {
+      writeFileSync(fd, lines.map((line) => `${line}\n`).join(''));
+      if (before !== undefined) keepOwner(fd, before);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
     renameSync(beside, file);
   } catch (error) {
     rmSync(beside, { force: true });
@@ -178,14 +201,17 @@ function writeLines(file: string, lines: readonly string[]): void {
   }
 }
 
-function modeOf(file: string): number {
-  try {
-    if (lstatSync(file).isSymbolicLink()) throw new Refusal(`${file} is a symbolic link; name the file itself`, 1);
-    return statSync(file).mode & 0o777;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0o600;
-    throw error;
-  }
+/** Undefined when there is no such file. */
+function statsOf(file: string): Stats | undefined {
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  if (stats?.isSymbolicLink()) throw new Refusal(`${file} is a symbolic link; name the file itself`, 1);
+  return stats;
+}
+
+/** A broker that runs as another user than whoever changes the file goes on reading it; the mode is no matter of the umask. */
+function keepOwner(fd: number, { uid, gid, mode }: Stats): void {
+  if (process.getuid?.() === 0) fchownSync(fd, uid, gid);
+  fchmodSync(fd, mode & 0o777);
 }
 
 async function askPassword(): Promise<string> {

@@ -592,17 +592,16 @@ class BrokerNode implements Broker, ConnectionObserver {
   private dropUsers(usernames: ReadonlySet<string>): void {
     for (const connection of [...this.connections]) {
       const username = connection.client?.username;
-      if (connection.connected && username !== undefined && usernames.has(username))
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
+      if (isLoggedIn(connection) && username !== undefined && usernames.has(username))
+        sendAway(connection, 'the user was changed, disabled or deleted');
     }
   }
 
   /** Ends the connections of clients who could not log in any more as they did. */
   private dropGone(): void {
     for (const connection of [...this.connections]) {
-      if (!connection.connected || connection.client === undefined) continue;
-      const reason = this.access.whyNotAdmitted(connection.client);
-      if (reason !== undefined) connection.disconnect(ReasonCode.AdministrativeAction, reason);
+      const reason = isLoggedIn(connection) ? this.access.whyNotAdmitted(connection.client!) : undefined;
+      if (reason !== undefined) sendAway(connection, reason);
     }
   }
 
@@ -623,6 +622,16 @@ class BrokerNode implements Broker, ConnectionObserver {
     const reasonCode = this.context.router.publish(message);
     if (reasonCode >= 0x80) this.metrics.publishRefused++;
   }
+}
+
+/** Also one that has not had its CONNACK yet, since its will is still asked about. */
+function isLoggedIn({ connected, client }: Connection): boolean {
+  return client !== undefined && (connected || client.identity !== undefined);
+}
+
+function sendAway(connection: Connection, reason: string): void {
+  if (connection.connected) connection.disconnect(ReasonCode.AdministrativeAction, reason);
+  else connection.refuse(ReasonCode.NotAuthorized, reason);
 }
 
 function redirectOf(config: Config): ConnectionContext['protocol']['redirect'] {

@@ -50,8 +50,17 @@ export function certificateFields(der: Buffer): CertificateFields {
 /** The value inside the OCTET STRING of an extension; undefined when the certificate has none of that kind. */
 export function extensionOf(der: Buffer, fields: CertificateFields, identifier: string): Buffer | undefined {
   for (const extension of fields.extensions) {
-    const parts = [...children(der, extension)];
-    if (objectIdentifier(derValue(der, parts[0]!)) === identifier) return derValue(der, parts[parts.length - 1]!);
+    const { identifier: found, value } = readExtension(der, extension);
+    if (found === identifier) return value;
   }
   return undefined;
+}
+
+/** Errors: DerError for one that has nothing in it. */
+export function readExtension(der: Buffer, extension: DerElement): { identifier: string; value: Buffer } {
+  const parts = [...children(der, extension)];
+  const [identifier] = parts;
+  const value = parts[parts.length - 1];
+  if (identifier === undefined || value === undefined) throw new DerError('an extension is empty');
+  return { identifier: objectIdentifier(derValue(der, identifier)), value: derValue(der, value) };
 }

@@ -71,8 +71,6 @@ function textOf(bytes: Buffer, element: DerElement): string | undefined {
 /** RFC 4514 §2.4 */
 function escapeValue(text: string): string {
   return text
-    .replace(/["+,;<>\\]/g, '\\$&')
-    .replace(/^[ #]/, '\\$&')
-    .replace(/(?<!\\) $/, '\\ ')
+    .replace(/["+,;<>\\]|^[ #]| $/g, '\\$&')
     .replace(/[\u0000-\u001f\u007f]/g, (control) => `\\${Buffer.from(control).toString('hex')}`);
 }

@@ -7,7 +7,7 @@
  * Shape    issuer's name (DER) → serial numbers in hexadecimal. An entry costs a string in a set.
  */
 import type { X509Certificate } from 'node:crypto';
-import { type CertificateFields, certificateFields } from './certificate-fields.js';
+import { type CertificateFields, certificateFields, readExtension } from './certificate-fields.js';
 import {
   children,
   DerError,
@@ -167,9 +167,8 @@ function removes(der: Buffer, from: number, end: number): boolean {
   const date = readDer(der, from, end);
   if (date.end === end) return false;
   for (const extension of children(der, readDer(der, date.end, end))) {
-    const parts = [...children(der, extension)];
-    if (objectIdentifier(derValue(der, parts[0]!)) !== REASON_EXTENSION) continue;
-    const value = derValue(der, parts[parts.length - 1]!);
+    const { identifier, value } = readExtension(der, extension);
+    if (identifier !== REASON_EXTENSION) continue;
     return value[value.length - 1] === REMOVE_FROM_CRL;
   }
   return false;

@@ -2,6 +2,7 @@
 import {
   administrations,
   hashProblem,
+  mongoFilterProblem,
   passwordAlgorithms,
   patternProblem,
   roleEntryTypes,
@@ -181,17 +182,11 @@ const mongoFields = (place: 'login' | 'rule') => ({
   database: word('The database.', 'mqtt'),
   collection: word('The collection.'),
   filter: text({
-    sentence: 'What is looked for, as JSON; variables only inside of strings.',
+    sentence:
+      'What is looked for, as JSON; variables only inside of strings, and not below `$where`, `$expr`, `$regex` and the like.',
     apply,
     allowed: 'JSON object such as `{"username": "${username}"}`',
-    check: (value) => {
-      try {
-        const parsed: unknown = JSON.parse(value);
-        return typeof parsed === 'object' && parsed !== null && templateProblem(value, place) === undefined;
-      } catch {
-        return false;
-      }
-    },
+    check: (value) => mongoFilterProblem(value, place) === undefined,
   }),
   ...external,
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { MemoryBroker, type MemoryClient } from '../../test/simulation/memory-broker.js';
-import type { Logger } from '../base/index.js';
+import { Fault, type Logger } from '../base/index.js';
 import { Random } from '../base/random.fuzz.js';
 import {
   encodePacket,
@@ -217,6 +217,24 @@ describe('a connection', () => {
     fits.take();
     fits.sendBytes(Buffer.from([0x30, 0xe5, 0x07]));
     assert.equal(fits.closed, false);
+  });
+
+  it('is refused where its session cannot be opened, and was never connected', () => {
+    const broker = new MemoryBroker();
+    const { sessions } = broker.context;
+    const open = sessions.open.bind(sessions);
+    sessions.open = () => {
+      throw new Fault('STORAGE_DAMAGED', 'a block cannot be read');
+    };
+    const client = connect(broker, 'c');
+    assert.deepEqual(
+      client.take().map((packet) => packet.type === PacketType.Connack && packet.reasonCode),
+      [ReasonCode.UnspecifiedError],
+    );
+    assert.deepEqual([client.closed, broker.metrics.clientsConnected], [true, 0]);
+    sessions.open = open;
+    assert.equal(connect(broker, 'c').take()[0]?.type, PacketType.Connack);
+    assert.equal(broker.metrics.clientsConnected, 1);
   });
 
   it('ends by a bug of ours alone, says so in the log, and leaves the others', () => {

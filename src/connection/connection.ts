@@ -87,6 +87,8 @@ export class Connection implements ByteSink, PacketHandler, Link, HeldPublisher,
   countedUser: string | undefined;
   /** Exchanges of QoS 2 that earlier connections left open, at most: Receive Maximum is about this one. */
   receivedBefore = 0;
+  /** How often its subscriptions were asked for again: a verdict from before the last time does not count any more. */
+  recheckRound = 0;
   /** The topic published to last: a client that repeats itself saves the look-up. */
   lastEntry: TopicEntry | undefined;
 

@@ -214,6 +214,9 @@ function admit(
   assigned: boolean,
   authenticationData: Buffer | undefined,
 ): void {
+  // Its rights, to its will first of all, are those of the name that it goes by.
+  if (connection.listener.usernameAsClientId === true && (!renameAfterUser(connection) || refuseBanned(connection)))
+    return;
   const { will } = packet;
   if (will === undefined) return open(connection, packet, assigned, authenticationData);
   const { policy, log, router } = connection.context;
@@ -247,8 +250,6 @@ function open(
   const { context } = connection;
   const { limits, metrics, protection } = context;
   const properties = packet.properties ?? {};
-  if (connection.listener.usernameAsClientId === true && (!renameAfterUser(connection) || refuseBanned(connection)))
-    return;
   const client = connection.client!;
   const { clientId, username } = client;
   const { will } = packet;
@@ -320,7 +321,6 @@ function open(
   if (context.storage?.failed !== undefined && (expiryInterval > 0 || isStored(context.sessions.get(clientId))))
     return connection.refuse(ReasonCode.ServerUnavailable, 'storage cannot be written, so no session can be kept');
 
-  connection.state = ConnectionState.Connected;
   const { session, sessionPresent } = context.sessions.open(
     clientId,
     packet.cleanStart,
@@ -330,6 +330,7 @@ function open(
     properties.receiveMaximum ?? 65535,
   );
   connection.session = session;
+  connection.state = ConnectionState.Connected; // not before: where the session cannot be opened, CONNACK says so
   connection.receivedBefore = session.receivedCount;
   metrics.clientsConnected++;
   if (metrics.clientsConnected > metrics.clientsConnectedMax) metrics.clientsConnectedMax = metrics.clientsConnected;

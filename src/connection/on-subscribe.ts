@@ -15,6 +15,7 @@ import {
 } from '../protocol/index.js';
 import type { Connection } from './connection.js';
 import { mountFilter } from './mount-point.js';
+import { recheckSubscriptions } from './recheck.js';
 import { logRefusal } from './refusal-lines.js';
 
 export function onSubscribe(connection: Connection, packet: SubscribePacket): void {
@@ -30,10 +31,15 @@ export function onSubscribe(connection: Connection, packet: SubscribePacket): vo
     log.error('subscribe.unauthorized', `no verdict on a subscription: ${String(error)}`, connection.description);
     return ReasonCode.NotAuthorized;
   };
+  const round = connection.recheckRound;
   const all = Promise.all(verdicts.map((verdict) => Promise.resolve(verdict).catch(refuse)));
   connection.await(
     all,
-    (known) => answer(connection, packet, known),
+    (known) => {
+      answer(connection, packet, known);
+      // Meanwhile rights have changed, and these were not among the subscriptions that were asked for again.
+      if (round !== connection.recheckRound) recheckSubscriptions(connection);
+    },
     (error) => connection.fail(error),
   );
 }

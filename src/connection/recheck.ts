@@ -10,6 +10,7 @@ import type { Connection } from './connection.js';
 export function recheckSubscriptions(connection: Connection): void {
   const { session, client, context } = connection;
   if (session === undefined || client === undefined) return;
+  const round = ++connection.recheckRound;
   for (const subscription of [...session.allSubscriptions]) {
     const { mountPoint } = connection;
     const { topicFilter: mounted, qos } = subscription;
@@ -18,7 +19,9 @@ export function recheckSubscriptions(connection: Connection): void {
     if (typeof verdict === 'number') decide(connection, subscription, verdict);
     else
       verdict.then(
-        (known) => decide(connection, subscription, known),
+        (known) => {
+          if (round === connection.recheckRound) decide(connection, subscription, known);
+        },
         (error: unknown) => {
           context.log.error('subscribe.unauthorized', `no verdict on a subscription: ${String(error)}`, {
             ...connection.description,

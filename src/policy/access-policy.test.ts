@@ -25,6 +25,14 @@ const request = (username: string | undefined, password?: string, allowAnonymous
 const policyOf = (options: Partial<AccessOptions>) =>
   new AccessPolicy({ ...openAccess, ...options }, { log: silentLogger });
 
+async function loginByScram(policy: AccessPolicy, username: string, password: string): Promise<string> {
+  const scram = new ScramClient('SCRAM-SHA-256', username, password);
+  const exchange = policy.beginExchange('SCRAM-SHA-256', client)!;
+  const challenge = await exchange.step(scram.first());
+  assert.equal(challenge.outcome, 'continue');
+  return (await exchange.step(await scram.final(challenge.data))).outcome;
+}
+
 describe('the policy of users alone', () => {
   const users = policyOf({
     users: [
@@ -103,6 +111,25 @@ describe('the policy of users alone', () => {
     }
   });
 
+  it('keeps what SCRAM has derived when other users change', async () => {
+    const changing = policyOf({ users: [{ username: 'ada', password: 'one' }] });
+    await changing.prepare(new AbortController().signal);
+    const salt = async () => {
+      const first = new ScramClient('SCRAM-SHA-256', 'ada', 'one').first();
+      const step = await changing.beginExchange('SCRAM-SHA-256', client)!.step(first);
+      assert.equal(step.outcome, 'continue');
+      return /s=([^,]+)/.exec(String(step.data))?.[1];
+    };
+    const before = await salt();
+    changing.users.set({ username: 'bob', password: 'two' });
+    assert.equal(await salt(), before);
+    assert.equal(await loginByScram(changing, 'bob', 'two'), 'success');
+    changing.users.set({ username: 'ada', password: 'three' });
+    assert.notEqual(await salt(), before);
+    assert.equal(await loginByScram(changing, 'ada', 'one'), 'refused');
+    assert.equal(await loginByScram(changing, 'ada', 'three'), 'success');
+  });
+
   it('takes a name by SCRAM for nobody but the user of that very name', async () => {
     const alike = policyOf({
       users: [
@@ -114,12 +141,18 @@ describe('the policy of users alone', () => {
       ['one', 'success'],
       ['two', 'refused'],
     ] as const) {
-      const scram = new ScramClient('SCRAM-SHA-256', 'fi', password);
-      const exchange = alike.beginExchange('SCRAM-SHA-256', client)!;
-      const challenge = await exchange.step(scram.first());
-      assert.equal(challenge.outcome, 'continue');
-      assert.equal((await exchange.step(await scram.final(challenge.data))).outcome, expected);
+      assert.equal(await loginByScram(alike, 'fi', password), expected);
     }
+    // The user whom it seems to be has a hashed password, and so no SCRAM at all.
+    const hashed = policyOf({
+      users: [
+        { username: 'fi', passwordHash: await hashPassword('one', 'sha512'), superuser: true },
+        { username: '\ufb01', password: 'two' },
+        { username: 'ada', password: 'three' },
+      ],
+    });
+    assert.equal(await loginByScram(hashed, 'fi', 'two'), 'refused');
+    assert.equal(await loginByScram(hashed, 'ada', 'three'), 'success');
   });
 
   it('allows everything but publishing below $SYS', () => {

@@ -41,4 +41,5 @@ export type {
 export { ScramClient } from './scram-client.js';
 export type { Question } from './sources/facts.js';
 export type { SourceStatus } from './sources/guard.js';
+export { mongoFilterProblem } from './sources/mongo-filter.js';
 export { templateProblem } from './sources/template.js';

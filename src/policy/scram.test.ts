@@ -60,7 +60,8 @@ describe('SCRAM', () => {
     const users = new ScramUsers(
       [
         { username: 'a=b,c', password: 'p,=\u00e9' },
-        { username: '\u2168', password: 'x\u00ady' },
+        { username: 'IX', password: 'x\u00ady' },
+        { username: '\u2168', password: 'z' },
         { username: 'control', password: 'a\u0007b' },
       ],
       iterations,

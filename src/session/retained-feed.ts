@@ -123,7 +123,9 @@ export class RetainedFeed {
     const rate = limits.retainedPerSecondMax;
     if (rate === 0) return true;
     const now = clock.nowMs();
-    this.allowance = Math.min(rate, this.allowance + ((now - this.allowedSinceMs) * rate) / 1000);
+    // A clock that is set back takes nothing away.
+    const passed = Math.max(0, now - this.allowedSinceMs);
+    this.allowance = Math.min(rate, this.allowance + (passed * rate) / 1000);
     this.allowedSinceMs = now;
     if (this.allowance >= 1) return true;
     wheel.arm(this.timer, WAIT_MS);

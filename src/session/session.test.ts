@@ -250,6 +250,12 @@ describe('a session', () => {
     assert.equal(link.take().length, 4);
     bench.pass(5);
     assert.equal(link.take().length, 1, 'the rest');
+    assert.deepEqual([ask(), ask()], [3, 1], 'what was not used, and no more');
+    bench.now -= 3_600_000;
+    session.pump();
+    bench.now += 1000;
+    session.pump();
+    assert.equal(link.take().length, 2, 'also after the clock was set back');
   });
 
   it('hands what it had of a group to other members when it leaves', () => {

@@ -29,6 +29,10 @@ describe('Redis', { skip: server === undefined }, () => {
     await client.hSet('mqtt:user:root', { password_hash: await hashPassword('two', 'sha512'), is_superuser: '1' });
     await client.hSet('mqtt:user:off', { password_hash: await hashPassword('one', 'sha512'), enabled: '0' });
     await client.hSet('mqtt:user:broken', { password_hash: 'nonsense' });
+    const password_hash = await hashPassword('one', 'sha512');
+    await client.hSet('mqtt:user:dated', { password_hash, expires_at: '2020-01-31 12:00:00' });
+    await client.hSet('mqtt:user:over', { password_hash, expires_at: '1580471999' });
+    await client.hSet('mqtt:user:later', { password_hash, expires_at: '99999999999' });
     await client.hSet('mqtt:acl:ada', {
       'up/ada/#': 'publish',
       'down/%c/#': 'subscribe',
@@ -36,13 +40,14 @@ describe('Redis', { skip: server === undefined }, () => {
     });
     await client.set('mqtt:user:ada:note', 'no hash');
     await client.sAdd('devices', 'dev1');
+    await client.set('session:torn', '{"username":');
     await client.set('session:abc', '{"username":"web"}');
     client.destroy();
   };
   const source = {
     type: 'redis',
     url,
-    command: 'HMGET mqtt:user:${username} password_hash salt is_superuser enabled roles',
+    command: 'HMGET mqtt:user:${username} password_hash salt is_superuser enabled roles expires_at',
     timeoutMs: 5000,
   } as const;
   before(fill);
@@ -59,6 +64,9 @@ describe('Redis', { skip: server === undefined }, () => {
         ['nobody', 'one', badLogin],
         ['a b c', 'one', badLogin],
         ['broken', 'x', serverUnavailable],
+        ['dated', 'one', serverUnavailable],
+        ['over', 'one', badLogin],
+        ['later', 'one', ok],
         ['ada:note', 'x', serverUnavailable],
         ['root', 'two', ok],
       ]);
@@ -84,6 +92,14 @@ describe('Redis', { skip: server === undefined }, () => {
         assert.equal(reasonCode, ok);
         assert.equal(scene.broker.clients()[0]!.username, expected, command);
       });
+  });
+
+  it('goes on after what one client is kept as cannot be read', async () => {
+    const found = { type: 'redis', url, check: 'exists', command: 'GET session:${clientid}' } as const;
+    await withBroker({ authentication: [found] }, async (scene) => {
+      assert.equal(await loginCode(scene, 'ada', undefined, { clientId: 'torn' }), serverUnavailable);
+      assert.equal(await loginCode(scene, 'ada', undefined, { clientId: 'abc' }), ok);
+    });
   });
 
   it('has rules by user', async () => {

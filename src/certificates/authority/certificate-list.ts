@@ -171,6 +171,8 @@ function identityKey(serialNumber: string, issuer: string): string {
 }
 
 const ISSUER_KEYS_MAX = 1000;
+/** Longer names are of no real issuer; anybody can show one. */
+const ISSUER_KEPT_LENGTH_MAX = 1024;
 const issuerKeys = new Map<string, string>();
 
 /** Lists hold few issuers, thousands of times each. */
@@ -179,7 +181,7 @@ function issuerKey(issuer: string): string {
   if (key === undefined) {
     if (issuerKeys.size >= ISSUER_KEYS_MAX) issuerKeys.clear();
     key = nameKey(issuer) ?? issuer;
-    issuerKeys.set(issuer, key);
+    if (issuer.length <= ISSUER_KEPT_LENGTH_MAX) issuerKeys.set(issuer, key);
   }
   return key;
 }

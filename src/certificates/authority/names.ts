@@ -168,12 +168,22 @@ function splitUnescaped(text: string): string[] {
 
 /** Without quotes, escapes, and spaces around it that are not escaped (RFC 4514 §3). */
 function plainValue(written: string): string {
-  let value = written.trimStart();
-  while (/\s$/.test(value) && !/(?:^|[^\\])(?:\\\\)*\\\s$/.test(value)) value = value.slice(0, -1);
+  const begun = written.trimStart();
+  // One step a character: anybody can show a certificate with a name of nothing but spaces.
+  let end = begun.trimEnd().length;
+  if (end < begun.length && isEscaped(begun, end)) end++;
+  let value = begun.slice(0, end);
   if (value.length >= 2 && value.startsWith('"') && value.endsWith('"')) value = value.slice(1, -1);
   return value.replace(/(?:\\[0-9a-fA-F]{2})+|\\([\s\S])/g, (all, plain?: string) =>
     plain === undefined ? Buffer.from(all.replaceAll('\\', ''), 'hex').toString('utf8') : plain,
   );
+}
+
+/** Whether an odd number of backslashes stands before `at`. */
+function isEscaped(text: string, at: number): boolean {
+  let from = at;
+  while (text[from - 1] === '\\') from--;
+  return (at - from) % 2 === 1;
 }
 
 /**

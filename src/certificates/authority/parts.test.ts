@@ -97,9 +97,15 @@ describe('names', () => {
       assert.notEqual(nameKey(text), key, text);
   });
 
+  it('of nothing but spaces take no longer than others', () => {
+    // Each space took a look at all the others: these would take minutes.
+    assert.equal(nameKey(`CN=a${'\u00a0'.repeat(1_000_000)}`), nameKey('CN=a'));
+    assert.equal(nameKey(`CN=${' '.repeat(1_000_000)}a\\ ,O=b`), nameKey('CN=a,O=b'));
+  });
+
   it('of certificates survive the way out and back', async () => {
     const key = await makeKey('p256');
-    for (const value of ['a,b', 'a+b=c', ' #"<>;\\', 'Ünïcode 😀', 'x\\', '#04']) {
+    for (const value of ['a,b', 'a+b=c', ' #"<>;\\', 'Ünïcode 😀', 'x\\', '#04', ' ', 'x\\ ', 'x  ']) {
       const der = await makeCertificate(
         {
           subject: [{ type: 'CN', value }],
@@ -213,6 +219,7 @@ describe('a signing request', () => {
     const whole = request([]);
     for (let length = 0; length < whole.length; length++)
       assert.throws(() => readRequest(whole.subarray(0, length), 'test'), { code: 'CA_INPUT' });
+    assert.throws(() => readRequest(request([sequence()]), 'test'), { code: 'CA_INPUT' }, 'an extension of nothing');
   });
 
   it('with any byte changed is refused or read, and nothing else', () => {

@@ -5,6 +5,7 @@
  *   info ::= SEQUENCE { version 0, subject, subjectPublicKeyInfo, [0] attributes }
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import { readExtension } from '../certificate-fields.js';
 import {
   children,
   type DerElement,
@@ -120,9 +121,7 @@ function readExtensions(der: Buffer, attributes: DerElement, what: string, notGr
     if (type === undefined || values === undefined || objectIdentifier(derValue(der, type)) !== EXTENSION_REQUEST)
       continue;
     for (const extension of children(der, readDer(der, values.valueStart, values.end))) {
-      const fields = [...children(der, extension)];
-      const identifier = objectIdentifier(derValue(der, fields[0]!));
-      const value = derValue(der, fields[fields.length - 1]!);
+      const { identifier, value } = readExtension(der, extension);
       if (asksForAuthority(identifier, value))
         throw wrong(what, 'is refused: it asks for the certificate of an authority');
       if (!givenAnyway.has(identifier)) notGranted.push(extensionNames[identifier] ?? `extension ${identifier}`);

@@ -1,6 +1,6 @@
 /** Looks at a revocation list of our own: whether it is ours, which number it has, how long it counts. */
 import type { X509Certificate } from 'node:crypto';
-import { certificateFields } from '../certificate-fields.js';
+import { certificateFields, readExtension } from '../certificate-fields.js';
 import { children, DerTag, derTime, derValue, derWhole, expectDer, objectIdentifier, readDer } from '../der.js';
 import { pemBlocks } from '../pem.js';
 import { signatureHolds } from '../signature.js';
@@ -32,9 +32,8 @@ export function readOwnRevocationList(bytes: Buffer, authority: X509Certificate)
     let number = 0;
     if (extensions !== undefined)
       for (const extension of children(der, readDer(der, extensions.valueStart, extensions.end))) {
-        const parts = [...children(der, extension)];
-        if (objectIdentifier(derValue(der, parts[0]!)) !== CRL_NUMBER) continue;
-        const value = derValue(der, parts[parts.length - 1]!);
+        const { identifier: kind, value } = readExtension(der, extension);
+        if (kind !== CRL_NUMBER) continue;
         number = Number.parseInt(derValue(value, readDer(value, 0, value.length)).toString('hex'), 16);
       }
     return {

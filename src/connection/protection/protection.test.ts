@@ -210,6 +210,11 @@ describe('Rates', () => {
     assert.equal(rates.of(client('a'))!.refusal(0), 'disconnect');
   });
 
+  it('make nobody wait longer than a timer can', () => {
+    const rates = new Rates([rule({ messagesPerSecond: 0, bytesPerSecond: 1 })], () => 0);
+    assert.equal(rates.of(client('a'))!.published(1, 200_000_000, 0), 2 ** 31 - 1);
+  });
+
   it('say how long to wait, for the slowest of all rules', () => {
     const rates = new Rates([rule({}), rule({ messagesPerSecond: 0, bytesPerSecond: 100 })], () => 0);
     const mine = rates.of(client('a'))!;

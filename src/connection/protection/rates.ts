@@ -31,6 +31,9 @@ export interface RateRule {
   readonly outcome: RateOutcome;
 }
 
+/** A timer of the runtime that is to wait longer does not wait at all. */
+const WAIT_MS_MAX = 2 ** 31 - 1;
+
 /** The buckets of one rule that some clients share. */
 class Share {
   private readonly messages: TokenBucket | undefined;
@@ -57,7 +60,7 @@ class Share {
   }
 
   waitMs(nowMs: number): number {
-    return Math.max(this.messages?.waitMs(nowMs) ?? 0, this.bytes?.waitMs(nowMs) ?? 0);
+    return Math.min(Math.max(this.messages?.waitMs(nowMs) ?? 0, this.bytes?.waitMs(nowMs) ?? 0), WAIT_MS_MAX);
   }
 
   isFull(nowMs: number): boolean {

@@ -60,7 +60,7 @@ export type CertificateStanding = 'authorized' | 'revoked' | 'unlisted';
 export type FindStanding = (certificate: ClientCertificate) => CertificateStanding;
 
 /** What other programs cut a name at, or what stands for bytes that are no text, so that two names would be one. */
-const notOfNames = /[\u0000-\u001f\u007f-\u009f\ufffd]/;
+const notOfNames = /[\u0000-\u001f\u007f-\u009f\ufffd\p{Cs}]/u;
 
 /** Lets clients in by the certificate they showed. */
 export class CertificateSource extends BuiltInSource {

@@ -64,7 +64,7 @@ describe('a client certificate', () => {
     assert.equal(outcome(source({ username: 'thumbprint' }), {}), `as ${thumbprint}`);
     assert.equal(outcome(source(), undefined), 'next');
     assert.equal(outcome(source(), { commonName: undefined }), 'deny');
-    for (const commonName of ['pump\0.evil', 'pump\n', 'pump\ufffd', ''])
+    for (const commonName of ['pump\0.evil', 'pump\n', 'pump\ufffd', 'pump\ud800', ''])
       assert.equal(outcome(source(), { commonName }), 'deny', JSON.stringify(commonName));
   });
 

@@ -73,16 +73,19 @@ export class LookupSource extends ExternalSource<readonly string[]> {
 
   private admit(row: Row, request: ConnectRequest): Decision {
     const administration = textOf(row, 'administration');
-    const expires = Number(textOf(row, 'expires_at', 'expire_at') ?? 'never');
+    const expires = textOf(row, 'expires_at', 'expire_at');
+    const expiresAtMs = expires === undefined ? undefined : Number(expires) * 1000;
+    // A date, such as a column of that type: who would be let in for ever?
+    if (Number.isNaN(expiresAtMs)) throw new Error('expires_at is no number of seconds');
     const superuser = flagOf(row, false, 'is_superuser', 'superuser');
     const more: Partial<Identity> = {
       roles: listOf(row, 'roles'),
       groups: listOf(row, 'groups'),
       ...(superuser ? { superuser } : {}),
       ...(isAdministration(administration) ? { administration } : {}),
-      ...(Number.isFinite(expires) ? { expiresAtMs: expires * 1000 } : {}),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
     };
-    if (more.expiresAtMs !== undefined && more.expiresAtMs <= Date.now()) return wrongPassword;
+    if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) return wrongPassword;
     const username = textOf(row, 'username') ?? (this.asksWithName ? request.username : undefined);
     return { outcome: 'allow', identity: identityOf(this.name, username, more) };
   }

@@ -155,6 +155,8 @@ const noPassword = Buffer.alloc(0);
 export class UsersSource implements AuthenticationSource {
   private readonly nobody = randomBytes(32);
   private scram: ScramUsers | undefined;
+  /** Present since credentials are derived ahead; ends that for good. */
+  private ahead: AbortSignal | undefined;
 
   constructor(
     readonly name: string,
@@ -207,9 +209,16 @@ export class UsersSource implements AuthenticationSource {
     };
   }
 
-  /** Derives the SCRAM credentials of all users ahead, so that the first login of each takes no longer than others. */
-  prepare(signal: AbortSignal): Promise<void> {
-    return this.scram?.prepareAll(signal) ?? Promise.resolve();
+  /** Derives the SCRAM credentials of all users ahead, those to come too, so that the first login of each takes no longer than others. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    this.ahead = signal;
+    const { scram } = this;
+    const isOver = () => signal.aborted || this.scram !== scram;
+    await scram?.prepareAll({
+      get aborted() {
+        return isOver();
+      },
+    });
   }
 
   status(): SourceStatus {
@@ -226,6 +235,8 @@ export class UsersSource implements AuthenticationSource {
     const users = this.store
       .list()
       .flatMap(({ username, password }) => (password === undefined ? [] : [{ username, password }]));
-    this.scram = this.withScram && users.length > 0 ? new ScramUsers(users) : undefined;
+    this.scram = this.withScram && users.length > 0 ? new ScramUsers(users, undefined, this.scram) : undefined;
+    // What fails now fails again at the login, which tells.
+    if (this.ahead !== undefined) this.prepare(this.ahead).catch(() => {});
   }
 }

@@ -3,7 +3,8 @@
  * `%{name}` and `${name}` anything of `facts`, `%%` a percent sign, `%$` a dollar sign.
  *
  * A value can never widen a rule. One that holds `/`, `+`, `#` or NUL, or begins a filter with `$`, makes a rule that allows
- * fall away for this client, and stands for `+` in a rule that denies. A value that is missing or empty makes either fall away.
+ * fall away for this client, and stands for `+` in a rule that denies, unless that is meant literally: then for itself. A value that is
+ * missing or empty makes either fall away.
  */
 import { isValidTopicFilter } from '../../protocol/index.js';
 import { type Facts, factNames, factReader } from '../sources/facts.js';
@@ -45,8 +46,9 @@ export class FilterTemplate {
       for (const part of parts) {
         const value = typeof part === 'string' ? part : part(facts);
         if (value === undefined || (typeof part !== 'string' && value === '')) return undefined;
-        if (typeof part !== 'string' && isUnfit(value, index === 0 && level === '')) {
-          if (this.permit) return undefined;
+        const unfit = typeof part !== 'string' && isUnfit(value, index === 0 && level === '');
+        if (unfit && this.permit) return undefined;
+        if (unfit && !this.exact) {
           level = '+';
           break;
         }

@@ -56,7 +56,7 @@ export function parseMosquittoAcl(text: string, path: string): MosquittoAcl {
 function parseLine(word: string, rest: string, at: string, origin: string): Line {
   const split = /^(\S+)\s+(.+)$/.exec(rest);
   const [, given, topic] = split ?? [undefined, 'readwrite', rest];
-  const access = accesses[given!];
+  const access = Object.hasOwn(accesses, given!) ? accesses[given!] : undefined;
   if (access === undefined)
     throw new Error(`${at}: ${JSON.stringify(given)} is none of ${Object.keys(accesses).join(', ')}`);
   // Only patterns know variables, and only these two.

@@ -104,6 +104,17 @@ describe('rules', () => {
     }
   });
 
+  it('that deny what is meant literally deny it whatever the name', () => {
+    const rules: RuleInput[] = [
+      { permit: 'deny', action: 'all', filters: ['eq admin/%u'] },
+      { permit: 'allow', action: 'all', filters: ['#'] },
+    ];
+    for (const username of ['a/b', '+', '#', '$x'])
+      for (const action of ['publish', 'subscribe'] as const)
+        assert.equal(asked(rules, client({ username }))(action, `admin/${username}`), 'rule 1', username);
+    assert.equal(asked(rules, client({ username: '+' }))('subscribe', 'admin/a'), 'rule 2');
+  });
+
   it('may depend on QoS and RETAIN', () => {
     const ask = asked([{ permit: 'allow', action: 'all', filters: ['#'], qos: [0, 1], retain: 'false' }]);
     assert.equal(ask('publish', 't', 1), 'rule 1');
@@ -132,6 +143,12 @@ describe('rules', () => {
     ] as const)
       assert.throws(() => parseRule(wrong), sentence);
     assert.throws(() => compileRule(parseRule({ topic: 'a/#/b' }), 'x'), /no topic filter/);
+    for (const address of ['10.0.0.0/', '10.0.0.0/ ', '10.0.0.0/1e1', '10.0.0.0/8/9', '10.0.0.0/33', '::/'])
+      assert.throws(
+        () => compileRule(parseRule({ topic: 'a', who: { addresses: [address] } }), 'x'),
+        /is no address and no network/,
+        address,
+      );
   });
 
   it('stand in a YAML file, in which a mistake has a line', () => {
@@ -202,6 +219,7 @@ describe('an ACL file of Mosquitto', () => {
     for (const [text, sentence] of [
       ['topic\n', /line 1/],
       ['\ntopic look a\n', /line 2: "look" is none of/],
+      ['topic constructor a\n', /line 1: "constructor" is none of/],
       ['user\n', /line 1: user without a name/],
       ['topics a\n', /"topics" is none of topic, user, pattern/],
       ['topic read a/#/b', /no topic filter/],

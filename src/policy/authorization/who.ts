@@ -95,9 +95,11 @@ export function patternProblem(value: string): string | undefined {
 export function compileNetworks(networks: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const network of networks) {
-    const [address = '', prefix] = network.split('/');
+    const [address = '', prefix, ...more] = network.split('/');
     const family = isIPv6(address) ? 'ipv6' : 'ipv4';
     try {
+      // `Number` takes nothing at all for 0, and 0 is everybody.
+      if (more.length > 0 || (prefix !== undefined && !/^\d{1,3}$/.test(prefix))) throw new Error('no prefix');
       if (prefix === undefined) list.addAddress(address, family);
       else list.addSubnet(address, Number(prefix), family);
     } catch {

@@ -172,6 +172,7 @@ describe('the file of dynamic security', () => {
   it('is refused with what is wrong and where, when it is damaged', async () => {
     for (const [text, expected] of [
       ['{"clients": [', /is not valid JSON/],
+      ['{"clients": [{"password": s3cret, "salt": "x"}]}', /is not valid JSON: (?!.*s3cr)/],
       ['[]', /is not a JSON object/],
       ['{"clients": 5}', /clients is no list/],
       ['{"clients": [5]}', /clients\[0\] is no object/],

@@ -42,7 +42,8 @@ export function parseContents(text: string): Contents {
   try {
     tree = JSON.parse(text);
   } catch (error) {
-    throw new Error(`is not valid JSON: ${(error as Error).message}`);
+    // What stands around the fault is left out: it may be part of a password.
+    throw new Error(`is not valid JSON: ${(error as Error).message.replace(/, (?:\.\.\.)?"[\s\S]*$/, '')}`);
   }
   if (!isObject(tree)) throw new Error('is not a JSON object');
   const contents = emptyContents();

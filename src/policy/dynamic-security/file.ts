@@ -2,7 +2,7 @@
  * The file on the disk: read as a whole, and written beside itself, flushed and put in its place, so that a crash leaves the old one or
  * the new one. Only its owner may read it, as it holds what is kept of passwords.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault } from '../../base/index.js';
 import { type Contents, Draft } from './contents.js';
@@ -49,9 +49,19 @@ export async function saveDraft(path: string, draft: Draft): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Errors  EEXIST when there is one already. */
+/** Errors  EEXIST when there is one already; those of `node:fs`, then nothing is left of it. */
 export async function writeNew(path: string, pieces: Iterable<string>): Promise<void> {
   const file = await open(path, 'wx', 0o600);
+  try {
+    await writeTo(file, pieces);
+  } catch (error) {
+    // What is cut short would be taken for a damaged file.
+    await rm(path, { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+async function writeTo(file: FileHandle, pieces: Iterable<string>): Promise<void> {
   try {
     let text = '';
     for (const piece of pieces) {

@@ -38,7 +38,7 @@ export class PasswordChecker {
    * Errors  SourceUnavailable when too many checks wait.
    */
   check(username: string, password: Uint8Array, hash: PasswordHash): boolean | Promise<boolean> {
-    const stored = hash.kind === 'bcrypt' || hash.kind === 'argon2' ? hash.text : hash.hash;
+    const stored = JSON.stringify(hash);
     const key = createHmac('sha256', this.key)
       .update(`${username.length}:${username}:${stored.length}:`)
       .update(stored)

@@ -56,7 +56,10 @@ describe('password hashes', () => {
       '$7$0$YWJj$YWJj',
       '$7$99999999$YWJj$YWJj',
       '$2b$31$abcdefghijklmnopqrstuuJmVv0M7Vq5dWm0sGr5cEZ7uW1sXo9nO',
+      '$2b$03$abcdefghijklmnopqrstuuJmVv0M7Vq5dWm0sGr5cEZ7uW1sXo9nO',
       '$scrypt$ln=30,r=8,p=1$YWJj$YWJj',
+      '$scrypt$ln=14,r=8,p=1$YWJj$Y',
+      '$scrypt$ln=14,r=8,p=1$YWJj$YWJjYWJjYWJjYWJjYWJj',
       '$scrypt$ln=14,r=99,p=1$YWJjZGVm$YWJjZGVm$',
       '$argon2id$v=19$m=99999999,t=1,p=1$YWJj$YWJj',
       '$1$abc$def',
@@ -116,9 +119,12 @@ describe('a password checker', () => {
     assert.equal(await check('bob', 'right'), true);
     assert.equal(await check('ada', 'right', other), true);
     assert.equal(work, 5, 'another user and another hash are checked');
+    const salted = parsePasswordHash(`$6$ZGVm$${Buffer.alloc(64).toString('base64')}`)!;
+    await check('ada', 'right', salted);
+    assert.equal(work, 6, 'another salt is another hash');
     clock.nowMs += 3_600_000;
     await check('ada', 'right');
-    assert.equal(work, 6);
+    assert.equal(work, 7);
   });
 
   it('runs a few checks at a time', async () => {

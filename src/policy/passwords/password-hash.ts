@@ -24,7 +24,10 @@ const SCRYPT_COST_MAX = 20;
 /** Of PBKDF2 with SHA-512, some 20 ms of one core. Mosquitto reads any count; its own default is 101. */
 export const PBKDF2_ITERATIONS = 20_000;
 const ITERATIONS_MAX = 10_000_000;
+const BCRYPT_COST_MIN = 4;
 const BCRYPT_COST_MAX = 16;
+/** Anything fits a hash of no bytes, and much fits a short one: the end of such a line is missing. */
+const HASH_BYTES_MIN = 16;
 const PASSWORD_BYTES_MAX = 65_535;
 
 export type PasswordHash =
@@ -45,8 +48,10 @@ export type PasswordAlgorithm = (typeof passwordAlgorithms)[number];
 
 /** Undefined when `text` is in none of the formats, or asks for more work than is sane. */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
-  if (/^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/.test(text))
-    return Number(text.slice(4, 6)) <= BCRYPT_COST_MAX ? { kind: 'bcrypt', text } : undefined;
+  if (/^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/.test(text)) {
+    const cost = Number(text.slice(4, 6));
+    return cost >= BCRYPT_COST_MIN && cost <= BCRYPT_COST_MAX ? { kind: 'bcrypt', text } : undefined;
+  }
   const argon2 = /^\$argon2(?:id|i|d)\$(?:v=\d+\$)?m=(\d+),t=(\d+),p=(\d+)\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$/.exec(text);
   if (argon2 !== null)
     return Number(argon2[1]) <= 4_194_304 && Number(argon2[2]) <= 100 && Number(argon2[3]) <= 64
@@ -57,7 +62,9 @@ export function parsePasswordHash(text: string): PasswordHash | undefined {
     const [, cost, r, p, salt, hash] = ours;
     const fits = Number(cost) >= 1 && Number(cost) <= SCRYPT_COST_MAX && Number(r) >= 1 && Number(p) >= 1;
     if (!fits || 128 * Number(r) * 2 ** Number(cost) > MEMORY_MAX) return undefined;
-    return { kind: 'scrypt', cost: Number(cost), r: Number(r), p: Number(p), ...salted(salt!, hash!) };
+    const kept = salted(salt!, hash!);
+    if (kept.hash.length < HASH_BYTES_MIN) return undefined;
+    return { kind: 'scrypt', cost: Number(cost), r: Number(r), p: Number(p), ...kept };
   }
   const [empty, kind, ...parts] = text.split('$');
   if (empty !== '' || parts.some((part) => !isBase64(part))) return undefined;
@@ -90,7 +97,7 @@ export function parseDigest(text: string, salt: string, format: PasswordFormat):
 }
 
 function decodeHash(text: string, bytes: number): Buffer | undefined {
-  const fits = (length: number) => (bytes === 0 ? length >= 16 : length === bytes);
+  const fits = (length: number) => (bytes === 0 ? length >= HASH_BYTES_MIN : length === bytes);
   if (/^(?:[0-9a-fA-F]{2})+$/.test(text) && fits(text.length / 2)) return Buffer.from(text, 'hex');
   const decoded = Buffer.from(text, 'base64');
   return isBase64(text) && fits(decoded.length) ? decoded : undefined;

@@ -43,7 +43,7 @@ describe('a guarded source', () => {
     let asked = 0;
     const down = () => {
       asked++;
-      return Promise.reject(new Error('connect ECONNREFUSED mysql://user:s3cret@db/x'));
+      return Promise.reject(new Error('connect ECONNREFUSED mysql://user:p@s3cret@db/x'));
     };
     await assert.rejects(guard.run(down), refusedWith(/ECONNREFUSED/));
     await assert.rejects(guard.run(down), refusedWith(/is failing/));

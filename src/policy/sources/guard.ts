@@ -231,7 +231,7 @@ function describe(error: unknown): string {
   const text = inner instanceof Error ? inner.message || inner.name : String(inner);
   return text
     .split('\n')[0]!
-    .replace(/\/\/[^/@\s]*@/g, '//')
+    .replace(/\/\/[^/?#\s]*@/g, '//')
     .slice(0, 300);
 }
 

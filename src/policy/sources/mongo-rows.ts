@@ -1,44 +1,28 @@
-/** MongoDB: documents of one collection. Variables stand inside of strings of the filter only, so they can never be operators. */
+/** MongoDB: documents of one collection. */
 import type { MongoOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
+import { MongoFilter } from './mongo-filter.js';
 import { ROWS_MAX, type Row, type RowSource } from './rows.js';
-import { Template } from './template.js';
-
-type Shape = Template | readonly Shape[] | { readonly [key: string]: Shape } | number | boolean | null;
 
 export class MongoRows implements RowSource {
-  private readonly shape: Shape;
-  private readonly templates: Template[] = [];
+  private readonly filter: MongoFilter;
   private client: Promise<import('mongodb').MongoClient> | undefined;
 
   constructor(
     private readonly options: MongoOptions,
     place: Place,
   ) {
-    this.shape = this.compile(JSON.parse(options.filter), place);
+    this.filter = new MongoFilter(options.filter, place);
   }
 
   values(facts: Facts): string[] | undefined {
-    const values: string[] = [];
-    for (const template of this.templates) {
-      const value = template.fill(facts);
-      if (value === undefined) return undefined;
-      values.push(value);
-    }
-    return values;
+    return this.filter.values(facts);
   }
 
   async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
     this.client ??= this.open();
     const { database, collection, timeoutMs } = this.options;
-    let at = 0;
-    const fill = (shape: Shape): unknown => {
-      if (shape instanceof Template) return values[at++];
-      if (Array.isArray(shape)) return shape.map(fill);
-      if (typeof shape !== 'object' || shape === null) return shape;
-      return Object.fromEntries(Object.entries(shape).map(([key, inner]) => [key, fill(inner)]));
-    };
-    const filter = fill(this.shape) as Record<string, unknown>;
+    const filter = this.filter.fill(values);
     let client: import('mongodb').MongoClient;
     try {
       client = await this.client;
@@ -56,18 +40,6 @@ export class MongoRows implements RowSource {
     try {
       await (await client)?.close();
     } catch {} // it never was there
-  }
-
-  /** In the order in which `fill` goes through it. */
-  private compile(value: unknown, place: Place): Shape {
-    if (typeof value === 'string') {
-      const template = new Template(value, place);
-      this.templates.push(template);
-      return template;
-    }
-    if (Array.isArray(value)) return value.map((entry) => this.compile(entry, place));
-    if (typeof value !== 'object' || value === null) return value as number | boolean | null;
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, this.compile(inner, place)]));
   }
 
   private async open(): Promise<import('mongodb').MongoClient> {

@@ -128,13 +128,21 @@ function rowsOf(command: readonly string[], reply: unknown): Row[] {
     }
     case 'GET': {
       const text = String(reply);
-      return [text.startsWith('{') ? (JSON.parse(text) as Row) : { value: text }];
+      return [text.startsWith('{') ? objectIn(text) : { value: text }];
     }
     case 'EXISTS':
     case 'SISMEMBER':
       return Number(reply) > 0 ? [{}] : [];
     default:
       return [...(reply as Iterable<unknown>)].map((value) => ({ value: String(value) }));
+  }
+}
+
+function objectIn(text: string): Row {
+  try {
+    return JSON.parse(text) as Row;
+  } catch {
+    throw new QuestionRefused('what Redis has under the key of this client is no JSON');
   }
 }
 

@@ -1,12 +1,14 @@
 /** PostgreSQL, MySQL and MariaDB: prepared statements, in which every variable is a parameter. */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import type { SqlOptions } from '../options.js';
 import type { Facts, Place } from './facts.js';
 import { QuestionRefused } from './guard.js';
 import type { Row, RowSource } from './rows.js';
 import { Template } from './template.js';
 
-abstract class SqlRows implements RowSource {
+abstract class SqlRows<Pool extends { end(): Promise<void> }> implements RowSource {
+  private pool: Promise<Pool> | undefined;
   private readonly template: Template;
   protected readonly statement: string;
 
@@ -26,24 +28,34 @@ abstract class SqlRows implements RowSource {
   }
 
   abstract find(values: readonly string[], signal: AbortSignal): Promise<Row[]>;
-  abstract close(): Promise<void>;
+  protected abstract open(): Promise<Pool>;
 
-  protected get ca(): { ca: Buffer } | undefined {
-    const { caFile } = this.options;
-    return caFile === undefined ? undefined : { ca: readFileSync(caFile) };
+  /** Made with the first request; where that fails, as for a file that is not there yet, the next one tries again. */
+  protected connected(): Promise<Pool> {
+    if (this.pool === undefined) {
+      const opening = this.open();
+      this.pool = opening;
+      opening.catch(() => {
+        if (this.pool === opening) this.pool = undefined;
+      });
+    }
+    return this.pool;
+  }
+
+  async close(): Promise<void> {
+    const pool = this.pool;
+    this.pool = undefined;
+    await (await pool)?.end();
   }
 }
 
-export class PostgresRows extends SqlRows {
-  private pool: Promise<import('pg').Pool> | undefined;
-
+export class PostgresRows extends SqlRows<import('pg').Pool> {
   constructor(options: SqlOptions, place: Place) {
     super(options, place, (index) => `$${index + 1}`);
   }
 
   async find(values: readonly string[]): Promise<Row[]> {
-    this.pool ??= this.open();
-    const pool = await this.pool;
+    const pool = await this.connected();
     try {
       const { rows } = await pool.query<Record<string, unknown>>({ text: this.statement, values: [...values] });
       return rows;
@@ -56,24 +68,19 @@ export class PostgresRows extends SqlRows {
     }
   }
 
-  async close(): Promise<void> {
-    const pool = this.pool;
-    this.pool = undefined;
-    await (await pool)?.end();
-  }
-
-  private async open(): Promise<import('pg').Pool> {
+  protected async open(): Promise<import('pg').Pool> {
     const { Pool } = (await import('pg')).default;
-    const { url, requestsMax, timeoutMs } = this.options;
+    const { url, requestsMax, timeoutMs, caFile } = this.options;
     const pool = new Pool({
-      connectionString: url,
+      // What a URL says of TLS takes the place of all that is said elsewhere, so it has to say this too.
+      connectionString:
+        caFile === undefined ? url : `${url}${url.includes('?') ? '&' : '?'}sslrootcert=${encodeURIComponent(caFile)}`,
       max: requestsMax,
       connectionTimeoutMillis: timeoutMs,
       query_timeout: timeoutMs,
       statement_timeout: timeoutMs,
       idleTimeoutMillis: 60_000,
       application_name: 'dunlin',
-      ...(this.ca === undefined ? {} : { ssl: this.ca }),
     });
     // A connection that breaks while it idles leaves the pool; the next request opens another.
     pool.on('error', () => {});
@@ -81,16 +88,15 @@ export class PostgresRows extends SqlRows {
   }
 }
 
-export class MysqlRows extends SqlRows {
-  private pool: Promise<import('mysql2/promise').Pool> | undefined;
+const isAddress = (url: string) => isIP(new URL(url).hostname.replace(/^\[|\]$/g, '')) !== 0;
 
+export class MysqlRows extends SqlRows<import('mysql2/promise').Pool> {
   constructor(options: SqlOptions, place: Place) {
     super(options, place, () => '?');
   }
 
   async find(values: readonly string[], signal: AbortSignal): Promise<Row[]> {
-    this.pool ??= this.open();
-    const pool = await this.pool;
+    const pool = await this.connected();
     const connection = await pool.getConnection();
     // A connection that may have gone silent is of no use for another request; the pool would hand it out again.
     const drop = (): void => connection.destroy();
@@ -106,22 +112,17 @@ export class MysqlRows extends SqlRows {
     }
   }
 
-  async close(): Promise<void> {
-    const pool = this.pool;
-    this.pool = undefined;
-    await (await pool)?.end();
-  }
-
-  private async open(): Promise<import('mysql2/promise').Pool> {
+  protected async open(): Promise<import('mysql2/promise').Pool> {
     const { createPool } = await import('mysql2/promise');
-    const { url, requestsMax, timeoutMs } = this.options;
+    const { url, requestsMax, timeoutMs, caFile } = this.options;
     return createPool({
       uri: url,
       connectionLimit: requestsMax,
       maxIdle: requestsMax,
       idleTimeout: 60_000,
       connectTimeout: timeoutMs,
-      ...(this.ca === undefined ? {} : { ssl: this.ca }),
+      // The driver takes any server for the right one unless it is told, and cannot look for an address in a certificate.
+      ...(caFile === undefined ? {} : { ssl: { ca: readFileSync(caFile), verifyIdentity: !isAddress(url) } }),
     });
   }
 }

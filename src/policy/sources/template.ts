@@ -26,6 +26,11 @@ export class Template {
     this.literals.push(text.slice(end));
   }
 
+  /** How many there are. */
+  get variables(): number {
+    return this.readers.length;
+  }
+
   /** The values in order; undefined when the client lacks one. */
   values(facts: Facts): string[] | undefined {
     const values: string[] = [];
