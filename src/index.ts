@@ -3,6 +3,7 @@
 export { Fault, type Limits, type LogFields, type Logger, type LogLevelName, silentLogger } from './base/index.js';
 export type { BridgeConnectionStatus, BridgeStatus } from './bridge/index.js';
 export {
+  type AccessSettings,
   type AdjustableLogger,
   type AttachOptions,
   type BoundListener,

@@ -1,16 +1,26 @@
 /**
  * SIGHUP: reads the configuration again, changes what can change while the broker runs, and names what needs a restart.
- * Certificates, keys and revocation lists are read again, the log file is opened anew.
+ * Certificates, keys, revocation lists, password files and access lists are read again, the log file is opened anew.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { AdjustableLogger, Broker } from '../../src/broker/index.js';
-import { type Config, ConfigError, diffConfig, formatProblem, isSecure } from '../../src/config/index.js';
+import {
+  type Config,
+  type ConfigChange,
+  ConfigError,
+  diffConfig,
+  formatProblem,
+  isSecure,
+} from '../../src/config/index.js';
 import { isFault, Refusal } from './refusal.js';
 import { type EffectiveConfig, effectiveConfig, type ServeOptions } from './serve-options.js';
 
 const BRIDGES = /^bridges(\.|$)/;
+/** Who may connect, and what they may do. */
+const ACCESS =
+  /^(users|roles|groups|authentication|authorization)(\.|$)|^listeners\..+\.(authentication|authorization)$/;
 
-/** Returns what reads again, each time against what is in force since the last. */
+/** Returns what reads again, each time against what is in force since the last, and when that has ended. */
 export function reloading(
   broker: Broker,
   started: Config,
@@ -18,10 +28,14 @@ export function reloading(
   logger: AdjustableLogger,
 ): () => void {
   let current = started;
+  let reading = Promise.resolve();
   return () => {
     reopenLog(logger);
-    current = applyReload(broker, current, options, logger);
-    reloadCertificates(broker, current, logger);
+    reading = reading.then(async () => {
+      current = await applyReload(broker, current, options, logger);
+      reloadCertificates(broker, current, logger);
+      await broker.reloadAccessFiles();
+    });
   };
 }
 
@@ -34,7 +48,12 @@ function reopenLog(logger: AdjustableLogger): void {
 }
 
 /** Returns what is in force afterwards. A file with problems changes nothing. */
-function applyReload(broker: Broker, current: Config, options: ServeOptions, logger: AdjustableLogger): Config {
+async function applyReload(
+  broker: Broker,
+  current: Config,
+  options: ServeOptions,
+  logger: AdjustableLogger,
+): Promise<Config> {
   if (options.file === undefined) {
     logger.information(
       'configuration.unchanged',
@@ -56,17 +75,16 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
   if (changes.length === 0) logger.information('configuration.unchanged', `${options.file} holds no change.`);
   let inForce = current;
   let rejected = false;
-  const protecting = changes.filter(
-    ({ apply, key }) => apply !== 'restart' && key !== 'log.level' && !BRIDGES.test(key),
-  );
-  if (protecting.length > 0) {
-    try {
-      inForce = protect(broker, current, next);
-    } catch (error) {
-      if (!isFault(error) && !(error instanceof ConfigError)) throw error;
-      rejected = true;
-      for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
-    }
+  const isAccess = ({ key }: ConfigChange) => ACCESS.test(key);
+  const isProtection = (change: ConfigChange) =>
+    change.apply !== 'restart' && change.key !== 'log.level' && !BRIDGES.test(change.key) && !isAccess(change);
+  try {
+    if (changes.some(isAccess)) inForce = await replaceAccess(broker, current, next);
+    if (changes.some(isProtection)) inForce = protect(broker, inForce, next);
+  } catch (error) {
+    if (!isFault(error) && !(error instanceof ConfigError)) throw error;
+    rejected = true;
+    for (const line of error.message.split('\n')) logger.error('configuration.rejected', line);
   }
   if (changes.some(({ key }) => BRIDGES.test(key))) {
     replaceBridges(broker, next.bridges, logger);
@@ -94,7 +112,26 @@ function applyReload(broker: Broker, current: Config, options: ServeOptions, log
   return inForce;
 }
 
-/** Gives the broker what it takes while it runs. Returns what is in force then. */
+/** Gives the broker other users, sources, roles and groups. Returns what is in force then. */
+async function replaceAccess(broker: Broker, current: Config, next: Config): Promise<Config> {
+  const { users, roles, groups, authentication, authorization } = next;
+  const listeners = current.listeners.map((listener) => {
+    const found = next.listeners.find(({ name }) => name === listener.name) ?? listener;
+    return { ...listener, authentication: found.authentication, authorization: found.authorization };
+  });
+  const chains = listeners.map(({ name, authentication, authorization }) => ({ name, authentication, authorization }));
+  await broker.replaceAccess({
+    authentication,
+    authorization,
+    listeners: chains,
+    // What stays keeps what is remembered of it, such as proven passwords.
+    ...(isDeepStrictEqual(users, current.users) ? {} : { users }),
+    ...(isDeepStrictEqual([roles, groups], [current.roles, current.groups]) ? {} : { roles, groups }),
+  });
+  return { ...current, users, roles, groups, authentication, authorization, listeners };
+}
+
+/** Gives the broker what else it takes while it runs. Returns what is in force then. */
 function protect(broker: Broker, current: Config, next: Config): Config {
   const { rates, bans, protection } = next;
   const { connectTimeoutSeconds, topicCacheEntriesMax } = current.limits;
@@ -108,42 +145,8 @@ function protect(broker: Broker, current: Config, next: Config): Config {
   });
   const { clientIdPrefixes, refuseLongKeepAlive } = next.protocol;
   const protocol = { ...current.protocol, clientIdPrefixes, refuseLongKeepAlive };
-  const { checkRetainedSource } = next.authorization;
-  const { users, roles, groups } = next;
-  const rules = changedRules(current, next);
-  broker.protect({
-    rates,
-    bans,
-    protection,
-    limits,
-    listeners,
-    protocol,
-    authorization: { checkRetainedSource, rules },
-    // What stays keeps what is remembered of it, such as proven passwords.
-    ...(isDeepStrictEqual(users, current.users) ? {} : { users }),
-    ...(isDeepStrictEqual([roles, groups], [current.roles, current.groups]) ? {} : { roles, groups }),
-  });
-  const sources = current.authorization.sources.map((source) =>
-    source.type === 'rules' ? { ...source, rules: rules[source.name] ?? source.rules } : source,
-  );
-  const authorization = { ...current.authorization, checkRetainedSource, sources };
-  return { ...current, rates, bans, protection, limits, listeners, protocol, authorization, users, roles, groups };
-}
-
-type Rules = Extract<Config['authorization']['sources'][number], { type: 'rules' }>['rules'];
-
-/** The rules that differ, by the names of their sources; none where the sources themselves do, for which rules may have moved to another. */
-function changedRules(current: Config, next: Config): Record<string, Rules> {
-  const rules: Record<string, Rules> = {};
-  const [former, sources] = [current.authorization.sources, next.authorization.sources];
-  if (sources.length !== former.length) return {};
-  for (const [index, source] of sources.entries()) {
-    const before = former[index]!;
-    if (source.name !== before.name || source.type !== before.type) return {};
-    if (source.type === 'rules' && before.type === 'rules' && !isDeepStrictEqual(source.rules, before.rules))
-      rules[source.name] = source.rules;
-  }
-  return rules;
+  broker.protect({ rates, bans, protection, limits, listeners, protocol });
+  return { ...current, rates, bans, protection, limits, listeners, protocol };
 }
 
 /** Only bridges that differ are touched. */

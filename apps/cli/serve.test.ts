@@ -308,7 +308,7 @@ describe('the broker as a process', { timeout: 300_000 }, () => {
     assert.equal(await broker.stop('SIGINT'), 0);
   });
 
-  it('on SIGHUP takes users, roles and rules, and rules only while their sources stay', async () => {
+  it('on SIGHUP takes users, sources, roles and rules, and what has changed of their files', async () => {
     const settings = (password: string, filter: string, more = '') =>
       `listeners: [{ name: a, port: 0 }]
 users: [{ username: ada, password: ${password} }]
@@ -330,11 +330,27 @@ ${more === '' ? '' : 'roles: [{ name: reader }]\n'}`;
     await broker.saw(/^configuration\.applied: authorization\.sources\.rules\.rules is as in .* now\.$/);
     assert.equal(await asked('x', 'b'), badLogin);
     assert.deepEqual([await asked('y', 'a'), await asked('y', 'b')], [notAuthorized, granted]);
-    // Rules may have moved to the new source: they stay until it is there.
     reload(settings('y', 'c', '{ type: roles }, '));
-    await broker.saw(/^configuration\.needsRestart: authorization\.sources changed/);
     await broker.saw(/^configuration\.applied: roles\.reader is as in .* now\.$/);
-    assert.deepEqual([await asked('y', 'b'), await asked('y', 'c')], [granted, notAuthorized]);
+    await broker.saw(/^configuration\.applied: authorization\.sources is as in .* now\.$/);
+    assert.deepEqual([await asked('y', 'b'), await asked('y', 'c')], [notAuthorized, granted]);
+
+    const passwords = join(folder, 'live-passwords');
+    const byFile = `${settings('y', 'c')}authentication: [{ type: users }, { type: passwordFile, path: ${passwords} }]\n`;
+    reload(byFile);
+    await broker.saw(/^configuration\.rejected: .*live-passwords: /);
+    const eve = async (password: string) =>
+      (await run('sub', '-p', `${port}`, '-V', '5', '-u', 'eve', '-P', password, '-t', 'c', '-E')).code;
+    assert.deepEqual([await asked('y', 'c'), await eve('1')], [granted, badLogin]);
+    const setPassword = (password: string) => run('passwd', '-c', '-b', passwords, 'eve', password);
+    assert.equal((await setPassword('1')).code, 0);
+    reload(byFile);
+    await broker.saw(/^configuration\.applied: authentication is as in .* now\.$/);
+    assert.deepEqual([await asked('y', 'c'), await eve('1')], [granted, granted]);
+    assert.equal((await setPassword('2')).code, 0);
+    broker.child.kill('SIGHUP');
+    await broker.saw(/^file\.reloaded/);
+    assert.deepEqual([await eve('1'), await eve('2')], [badLogin, granted]);
     assert.equal(await broker.stop('SIGINT'), 0);
   });
 

@@ -91,11 +91,8 @@ export type TermOfListener =
   | 'clientIdPrefix'
   | 'usernameAsClientId';
 
-type SourceInput = NonNullable<NonNullable<ConfigInput['authorization']>['sources']>[number];
-type RulesInput = NonNullable<Extract<SourceInput, { type: 'rules' }>['rules']>;
-
 /** Settings that can be changed while the broker runs. */
-export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection' | 'users' | 'roles' | 'groups'> & {
+export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & {
   /** All but `connectTimeoutSeconds` and `topicCacheEntriesMax`; what is left out stays as it is. */
   readonly limits?: Partial<Limits>;
   /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
@@ -103,10 +100,13 @@ export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection' | '
     Partial<Pick<ListenerConfig, 'connectionsMax' | TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
   readonly protocol?: Partial<Pick<Config['protocol'], 'clientIdPrefixes' | 'refuseLongKeepAlive'>>;
-  readonly authorization?: Partial<Pick<Config['authorization'], 'checkRetainedSource'>> & {
-    /** By the names of sources of type `rules`, what takes the place of all their rules. */
-    readonly rules?: Readonly<Record<string, RulesInput>>;
-  };
+};
+
+/** Who may connect, and what they may do. What is left out stays; a list takes the place of the former. */
+export type AccessSettings = Pick<ConfigInput, 'users' | 'authentication' | 'authorization' | 'roles' | 'groups'> & {
+  /** The sources that count at these listeners, by their names; empty: all. */
+  readonly listeners?: readonly (Pick<ListenerConfig, 'name'> &
+    Partial<Pick<ListenerConfig, 'authentication' | 'authorization'>>)[];
 };
 
 export interface Broker {
@@ -173,13 +173,22 @@ export interface Broker {
   /** These bridges and no others; touches only those that differ. Returns their names by what happened to them. */
   replaceBridges(bridges: Config['bridges']): { added: string[]; changed: string[]; removed: string[] };
   /**
-   * These limits on rates, connections, queues and the rest, users and rights from now on, for clients that are connected too; what is
-   * left out stays, a list takes the place of the former. Clients whose user is gone, disabled or has another password are disconnected.
-   * What clients are told in CONNACK counts for connections from now on.
-   * Errors: `ConfigError` naming every key that is wrong or unknown, or needs a restart and is asked to be other than it is; `Fault`
-   * ACCESS_SOURCE_UNKNOWN. Then nothing changes.
+   * These limits on rates, connections, queues and the rest from now on, for clients that are connected too; what is left out stays, a
+   * list takes the place of the former. What clients are told in CONNACK counts for connections from now on.
+   * Errors: `ConfigError` naming every key that is wrong or unknown, or is not to be changed by this call and asked to be other than it is; then
+   * nothing changes.
    */
   protect(settings: LiveSettings): void;
+  /**
+   * Other users, sources, rules, roles and groups from now on, all of them at the same moment, once the sources that are new have begun; one whose settings
+   * stay goes on as it is. Clients are disconnected whose source of authentication is gone from their listener, or whose user is gone,
+   * disabled or has another password; the others stay, and what they may do is asked for again.
+   * Errors: `ConfigError` naming every wrong key, `Fault` OPTIONS_INVALID, ACCESS_FILE when the file of a source cannot be used, BROKER_STOPPED;
+   * then nothing changes.
+   */
+  replaceAccess(settings: AccessSettings): Promise<void>;
+  /** Reads password files and access lists that have changed now; without it that takes up to two seconds. */
+  reloadAccessFiles(): Promise<void>;
   /**
    * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
    * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first

@@ -39,8 +39,10 @@ import { Message, type NewMessage, PublishRun, PublishView, type QoS, ReasonCode
 import { DelayedMessages, Router } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
 import { attachWebSocket, NodeStream, securityOfSocket } from '../transport/index.js';
+import { accessAsked, replacedAccess } from './access-settings.js';
 import { Admission } from './admission.js';
 import type {
+  AccessSettings,
   AttachOptions,
   BoundListener,
   Broker,
@@ -66,7 +68,7 @@ import { Guard } from './guard.js';
 import { handlingRules } from './handling-rules.js';
 import { joinPolicies } from './join-policies.js';
 import { Listeners } from './listeners.js';
-import { checkAsked, configAsked, replacedAccess } from './live-settings.js';
+import { checkAsked, configAsked } from './live-settings.js';
 import { LocalSubscriber, type MessageHandler } from './local-subscriber.js';
 import { checkPolicyNames } from './policy-names.js';
 import { RetainedSources } from './retained-sources.js';
@@ -115,9 +117,11 @@ class BrokerNode implements Broker, ConnectionObserver {
   private wanted: object | undefined;
   private starting = Promise.resolve();
   private stopping = Promise.resolve();
+  /** Of `replaceAccess`; never rejects. */
+  private replacing: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly config: Config,
+    private config: Config,
     private readonly log: Logger,
     policy: Partial<Policy>,
   ) {
@@ -252,7 +256,11 @@ class BrokerNode implements Broker, ConnectionObserver {
   start(): Promise<void> {
     if (this.wanted !== undefined) return Promise.reject(new Fault('BROKER_RUNNING', 'the broker is running already'));
     this.wanted = {};
-    this.starting = this.open(this.wanted, this.stopping);
+    const { stopping, replacing } = this;
+    this.starting = this.open(
+      this.wanted,
+      stopping.then(() => replacing),
+    );
     return this.starting;
   }
 
@@ -474,27 +482,39 @@ class BrokerNode implements Broker, ConnectionObserver {
   }
 
   protect(asked: LiveSettings): void {
-    const now = {
-      guard: this.guard.settings,
-      limits: this.limits,
-      protocol: this.context.protocol,
-      checkRetainedSource: this.retainedSources.on,
-      roles: [...this.access.roles.roles.values()],
-      groups: [...this.access.roles.groups.values()],
-    };
+    const now = { guard: this.guard.settings, limits: this.limits, protocol: this.context.protocol };
     const settings = resolveConfig(configAsked(this.config, now, asked), { authenticated: true });
     checkAsked(this.config, now, asked, settings);
-    const { limits, listeners = [], protocol, authorization } = asked;
-    const replaced = replacedAccess(asked, settings);
-    if (replaced !== undefined) this.access.replace(replaced);
+    const { limits, listeners = [], protocol } = asked;
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = settings.protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
     }
-    if (authorization !== undefined) this.retainedSources.on = settings.authorization.checkRetainedSource;
     if (limits !== undefined) this.limit(settings.limits);
+  }
+
+  /** One after the other, and not in the middle of a start. */
+  replaceAccess(asked: AccessSettings): Promise<void> {
+    const { starting } = this;
+    const replaced = this.replacing.then(() => starting.catch(() => {})).then(() => this.replaceAccessNow(asked));
+    this.replacing = replaced.catch(() => {});
+    return replaced;
+  }
+
+  private async replaceAccessNow(asked: AccessSettings): Promise<void> {
+    const { roles, groups } = this.access.roles;
+    const now = { roles: [...roles.values()], groups: [...groups.values()] };
+    const settings = resolveConfig(accessAsked(this.config, now, asked), { authenticated: true });
+    await this.access.replace(replacedAccess(asked, settings));
+    const { authentication, authorization, listeners } = settings;
+    this.config = { ...this.config, authentication, authorization, listeners };
+    this.retainedSources.on = authorization.checkRetainedSource;
+  }
+
+  reloadAccessFiles(): Promise<void> {
+    return this.access.look();
   }
 
   // ---- ConnectionObserver ----
@@ -567,11 +587,13 @@ class BrokerNode implements Broker, ConnectionObserver {
     }
   }
 
-  /** Ends the connections of users who could not log in any more as they did. */
+  /** Ends the connections of clients who could not log in any more as they did. */
   private dropGone(): void {
-    for (const connection of [...this.connections])
-      if (connection.connected && connection.client !== undefined && !this.access.stillAdmits(connection.client))
-        connection.disconnect(ReasonCode.AdministrativeAction, 'the user was changed, disabled or deleted');
+    for (const connection of [...this.connections]) {
+      if (!connection.connected || connection.client === undefined) continue;
+      const reason = this.access.whyNotAdmitted(connection.client);
+      if (reason !== undefined) connection.disconnect(ReasonCode.AdministrativeAction, reason);
+    }
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */

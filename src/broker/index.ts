@@ -1,5 +1,6 @@
 export { createBroker } from './broker.js';
 export type {
+  AccessSettings,
   AttachOptions,
   BoundListener,
   Broker,

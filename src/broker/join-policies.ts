@@ -4,6 +4,7 @@ import type { AccessPolicy, Policy } from '../policy/index.js';
 /** The program's answers where it gives them, the configuration's elsewhere. */
 export function joinPolicies(given: Partial<Policy>, access: AccessPolicy): Policy {
   const receives = given.authorizeReceive?.bind(given);
+  const unsubscribes = given.authorizeUnsubscribe?.bind(given);
   const { onChange } = given;
   return {
     authenticate: (given.authenticate ?? access.authenticate).bind(given.authenticate ? given : access),
@@ -12,12 +13,16 @@ export function joinPolicies(given: Partial<Policy>, access: AccessPolicy): Poli
     authorizeSubscribe: (given.authorizeSubscribe ?? access.authorizeSubscribe).bind(
       given.authorizeSubscribe ? given : access,
     ),
-    // It comes and goes with the rules.
+    // These come and go with the sources and their rules.
     get authorizeReceive() {
       return receives ?? access.authorizeReceive;
     },
-    authorizeUnsubscribe: given.authorizeUnsubscribe?.bind(given) ?? access.authorizeUnsubscribe,
-    denyAction: given.denyAction ?? access.denyAction,
+    get authorizeUnsubscribe() {
+      return unsubscribes ?? access.authorizeUnsubscribe;
+    },
+    get denyAction() {
+      return given.denyAction ?? access.denyAction;
+    },
     onChange(listener) {
       const stops = [access.onChange(listener)];
       if (onChange !== undefined) stops.push(onChange.call(given, listener));

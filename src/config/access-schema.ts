@@ -10,12 +10,12 @@ import {
   templateProblem,
 } from '../policy/index.js';
 import { isNetwork } from './address.js';
-import { boolean, choice, group, integer, list, live, map, text, variant } from './setting.js';
+import { boolean, choice, group, integer, list, map, text, variant } from './setting.js';
 
 const bytesOf = (value: string) => Buffer.byteLength(value);
 const printable = (value: string) => !/[\u0000-\u001f\u007f]/.test(value);
 const isShort = (value: string) => bytesOf(value) >= 1 && bytesOf(value) <= 1024 && printable(value);
-const apply = 'restart';
+const apply = 'live';
 
 const nameText = 'text of 1 to 64 letters, digits, `.`, `_`, `-`';
 const isName = (value: string) => /^[A-Za-z0-9._-]{1,64}$/.test(value);
@@ -523,7 +523,7 @@ export const authorization = group({
         variants: {
           rules: group({
             sentence: 'Rules of this configuration.',
-            fields: { name, rules: live(list({ sentence: 'The rules, in order.', apply, default: [], item: rule })) },
+            fields: { name, rules: list({ sentence: 'The rules, in order.', apply, default: [], item: rule }) },
           }),
           rulesFile: group({
             sentence: 'A YAML file with a list of such rules, read again when it changes.',
@@ -583,74 +583,70 @@ export const authorization = group({
     cacheTopicsMax: number('Topics whose verdicts are kept for one client.', 0, 100_000, 128),
     checkRetainedSource: boolean({
       sentence: 'Whether retained messages go to new subscriptions only while whoever published them may still do so.',
-      apply: 'live',
+      apply,
       default: false,
     }),
   },
 });
 
-export const roles = live(
-  list({
-    sentence: 'Roles: what whoever has them may do. They count where `authorization` has a source of type `roles`.',
-    apply,
-    default: [],
-    item: group({
-      sentence: 'One role.',
-      fields: {
-        name: text({ sentence: 'Its name; no two have the same.', apply, allowed: nameText, check: isName }),
-        priority: integer({
-          sentence: 'The role of higher priority is asked first.',
-          apply,
-          minimum: -1_000_000,
-          maximum: 1_000_000,
-          default: 0,
+export const roles = list({
+  sentence: 'Roles: what whoever has them may do. They count where `authorization` has a source of type `roles`.',
+  apply,
+  default: [],
+  item: group({
+    sentence: 'One role.',
+    fields: {
+      name: text({ sentence: 'Its name; no two have the same.', apply, allowed: nameText, check: isName }),
+      priority: integer({
+        sentence: 'The role of higher priority is asked first.',
+        apply,
+        minimum: -1_000_000,
+        maximum: 1_000_000,
+        default: 0,
+      }),
+      entries: list({
+        sentence: 'What it allows and denies.',
+        apply,
+        default: [],
+        item: group({
+          sentence: 'One entry.',
+          fields: {
+            type: choice({ sentence: 'What it is about.', apply, choices: roleEntryTypes }),
+            filter: ruleFilter,
+            permit,
+            priority: integer({
+              sentence: 'The entry of higher priority is asked first.',
+              apply,
+              minimum: -1_000_000,
+              maximum: 1_000_000,
+              default: 0,
+            }),
+          },
         }),
-        entries: list({
-          sentence: 'What it allows and denies.',
-          apply,
-          default: [],
-          item: group({
-            sentence: 'One entry.',
-            fields: {
-              type: choice({ sentence: 'What it is about.', apply, choices: roleEntryTypes }),
-              filter: ruleFilter,
-              permit,
-              priority: integer({
-                sentence: 'The entry of higher priority is asked first.',
-                apply,
-                minimum: -1_000_000,
-                maximum: 1_000_000,
-                default: 0,
-              }),
-            },
-          }),
-        }),
-      },
-    }),
+      }),
+    },
   }),
-);
+});
 
-export const groups = live(
-  list({
-    sentence: 'Groups of users, each with roles.',
-    apply,
-    default: [],
-    item: group({
-      sentence: 'One group.',
-      fields: {
-        name: text({ sentence: 'Its name; no two have the same.', apply, allowed: nameText, check: isName }),
-        priority: integer({
-          sentence: 'The group of higher priority is asked first.',
-          apply,
-          minimum: -1_000_000,
-          maximum: 1_000_000,
-          default: 0,
-        }),
-        roles: words('Its roles.', 'A role.'),
-      },
-    }),
+export const groups = list({
+  sentence: 'Groups of users, each with roles.',
+  apply,
+  default: [],
+  item: group({
+    sentence: 'One group.',
+    fields: {
+      name: text({ sentence: 'Its name; no two have the same.', apply, allowed: nameText, check: isName }),
+      priority: integer({
+        sentence: 'The group of higher priority is asked first.',
+        apply,
+        minimum: -1_000_000,
+        maximum: 1_000_000,
+        default: 0,
+      }),
+      roles: words('Its roles.', 'A role.'),
+    },
   }),
-);
+});
 
 /** Beside `username` and `password`. */
 export const userFields = {

@@ -272,9 +272,9 @@ it('a difference tells what each setting needs', () => {
   assert.deepEqual(diffConfig(former, withRules('own', 'b', 'roles')), [
     { key: 'authorization.sources.own.rules', apply: 'live' },
   ]);
-  const restart = [{ key: 'authorization.sources', apply: 'restart' }];
-  assert.deepEqual(diffConfig(former, withRules('other', 'a', 'roles')), restart);
-  assert.deepEqual(diffConfig(former, withRules('own', 'b', 'identity')), restart);
+  const whole = [{ key: 'authorization.sources', apply: 'live' }];
+  assert.deepEqual(diffConfig(former, withRules('other', 'a', 'roles')), whole);
+  assert.deepEqual(diffConfig(former, withRules('own', 'b', 'identity')), whole);
 });
 
 it('docs/configuration.md is what the schema says; else run `npm run reference`', () => {

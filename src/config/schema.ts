@@ -23,7 +23,7 @@ import { dynamicSecuritySettings } from './dynamic-security-schema.js';
 import { listenerClientFields, listenerPlaceFields } from './listener-schema.js';
 import { logSettings, processSettings } from './log-schema.js';
 import { banSettings, protectionSettings, rateSettings } from './protection-schema.js';
-import { boolean, choice, group, type InputOf, integer, list, live, text, type ValueOf } from './setting.js';
+import { boolean, choice, group, type InputOf, integer, list, text, type ValueOf } from './setting.js';
 import { tlsSettings } from './tls-schema.js';
 
 const most = Number.MAX_SAFE_INTEGER;
@@ -359,9 +359,12 @@ export const schema = group({
     rates: rateSettings,
     bans: banSettings,
     protection: protectionSettings,
-    users: live(
-      list({ sentence: 'Who may log in with user name and password.', apply: 'live', default: [], item: user }),
-    ),
+    users: list({
+      sentence: 'Who may log in with user name and password.',
+      apply: 'live',
+      default: [],
+      item: user,
+    }),
     authentication,
     authorization,
     roles,

@@ -159,20 +159,6 @@ export const group = <const S extends Omit<GroupSetting, 'kind'>>(setting: S) =>
   ...setting,
 });
 
-/** A setting that changes while the broker runs, with all that is in it, whatever its parts say. */
-export function live<const S extends Setting>(setting: S): S {
-  return withLive(setting) as S;
-}
-
-function withLive(setting: Setting): Setting {
-  const all = <Inner extends Setting>(inner: Readonly<Record<string, Inner>>) =>
-    Object.fromEntries(Object.entries(inner).map(([name, each]) => [name, withLive(each) as Inner]));
-  if (setting.kind === 'group') return { ...setting, fields: all(setting.fields) };
-  if (setting.kind === 'variant') return { ...setting, apply: 'live', variants: all(setting.variants) };
-  if (setting.kind === 'list') return { ...setting, apply: 'live', item: withLive(setting.item) };
-  return { ...setting, apply: 'live' };
-}
-
 /** What is allowed for a setting, in words, for messages and the reference. */
 export function describeAllowed(setting: Setting): string {
   switch (setting.kind) {

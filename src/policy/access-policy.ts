@@ -1,11 +1,11 @@
 /**
  * The policy of the configuration: a chain of authentication, a chain of authorization, and the users, roles and groups that both
- * use and that may be changed while the broker runs.
+ * use. All of it may be changed while the broker runs.
  *
  * Without any source of authentication the `users` are the chain; without any source of authorization everything is allowed to whoever
  * is in. Publishing below `$SYS` is for the broker alone, but for the topic where a bridge says that it is connected.
  */
-import { Fault, type Logger, quoted } from '../base/index.js';
+import { Fault, type Logger } from '../base/index.js';
 import { type PubackReasonCode, type QoS, ReasonCode, type SubackReasonCode } from '../protocol/index.js';
 import type { FindStanding } from './authentication/built-in-sources.js';
 import { AuthenticationChain, type ExplainedLogin } from './authentication/chain.js';
@@ -13,16 +13,15 @@ import { makeAuthentication } from './authentication/make.js';
 import type { AuthenticationSource } from './authentication/source.js';
 import { UserStore, UsersSource } from './authentication/users.js';
 import { AuthorizationChain, type Decision, type ExplainedStep } from './authorization/authorization-chain.js';
-import { RulesSource } from './authorization/local-sources.js';
 import { makeAuthorization } from './authorization/make.js';
 import { RoleBook } from './authorization/role-book.js';
-import type { RuleInput } from './authorization/rule.js';
 import type { AuthorizationSource } from './authorization/source.js';
 import type { Standing } from './authorization/who.js';
 import { DynamicSecurity } from './dynamic-security/dynamic-security.js';
-import type { AccessOptions } from './options.js';
+import type { AccessOptions, AuthenticationOptions, AuthorizationSourceOptions } from './options.js';
 import { PasswordChecker } from './passwords/password-checker.js';
 import type { Admission, AuthenticationExchange, Client, ConnectRequest, Identity, Policy } from './policy.js';
+import { type PlannedSources, SourceSet } from './source-set.js';
 import type { Question } from './sources/facts.js';
 import type { SourceStatus } from './sources/guard.js';
 
@@ -42,44 +41,63 @@ export interface AccessStatus {
   readonly refused: { readonly denied: number; readonly unavailable: number };
 }
 
-/** What can be replaced while the broker runs. `rules` by the name of their source. */
-export type ReplacedAccess = Partial<Pick<AccessOptions, 'users' | 'roles' | 'groups'>> & {
-  readonly rules?: Readonly<Record<string, readonly RuleInput[]>>;
-};
+/** What can be replaced while the broker runs: the chains as a whole; users, roles and groups that are left out stay. */
+export type ReplacedAccess = Pick<AccessOptions, 'authentication' | 'authorization' | 'listeners'> &
+  Partial<Pick<AccessOptions, 'users' | 'roles' | 'groups'>>;
+
+type Chains = Pick<AccessOptions, 'authentication' | 'authorization' | 'listeners'>;
+
+/** Both chains, ready to be put in force. */
+interface Arranged extends Chains {
+  readonly logins: PlannedSources<AuthenticationOptions, AuthenticationSource>;
+  readonly rights: PlannedSources<AuthorizationSourceOptions, AuthorizationSource>;
+  /** Dynamic security first. */
+  readonly authenticating: readonly AuthenticationSource[];
+  readonly authorizing: readonly AuthorizationSource[];
+  readonly loginsByListener: ReadonlyMap<string, readonly AuthenticationSource[]>;
+  readonly rightsByListener: ReadonlyMap<string, readonly AuthorizationSource[]>;
+}
 
 /** The name of the `users` of the configuration as a source. */
 const USERS = 'users';
+const impliedUsers: AuthenticationOptions = { type: 'users', name: USERS };
 
 export class AccessPolicy implements Policy {
   readonly users: UserStore;
   /** Undefined where no file is configured. */
   readonly dynamicSecurity: DynamicSecurity | undefined;
-  private readonly loginsByListener: ReadonlyMap<string, readonly AuthenticationSource[]>;
-  private readonly rightsByListener: ReadonlyMap<string, readonly AuthorizationSource[]>;
   readonly roles = new RoleBook();
-  readonly denyAction: 'ignore' | 'disconnect';
   /** Present while some rule may forbid a delivery. */
   authorizeReceive: ((client: Client, topicName: string) => boolean) | undefined;
-  readonly authorizeUnsubscribe: ((client: Client, topicFilter: string) => boolean) | undefined;
+  /** Present while some source has to do with it. */
+  authorizeUnsubscribe: ((client: Client, topicFilter: string) => boolean) | undefined;
+  private arranged!: Arranged;
   private readonly authentication: AuthenticationChain;
   private readonly authorization: AuthorizationChain;
-  private readonly allowsAll: boolean;
-  private readonly usersSources: readonly UsersSource[];
+  private readonly logins: SourceSet<AuthenticationOptions, AuthenticationSource>;
+  private readonly rights: SourceSet<AuthorizationSourceOptions, AuthorizationSource>;
+  /** Lists of users by the source that admitted by them. */
   private readonly stores = new Map<string, UserStore>();
+  /** Names of sources that were in force once and are not any more. */
+  private readonly gone = new Set<string>();
   private readonly listeners = new Set<() => void>();
+  private readonly log: Logger;
+  /** Sources are open. */
+  private opened = false;
+  private preparing: AbortSignal | undefined;
   /** Several changes are made that count as one. */
   private replacing = false;
 
   /** Errors  Error in words where an option cannot be used. */
   constructor(options: AccessOptions, dependencies: AccessDependencies) {
     const { log } = dependencies;
-    const configured = options.authentication.find(({ type }) => type === 'users');
-    this.users = new UserStore(configured?.name ?? USERS);
+    this.log = log;
+    this.users = new UserStore(usersNameOf(options.authentication));
     this.users.setAll(options.users);
+    this.users.onChange(() => this.changed());
+    this.roles.replace(options.roles, options.groups);
+    this.roles.onChange(() => this.changed());
     const checker = new PasswordChecker();
-    const shared = { ...dependencies, users: this.users, checker };
-    const implied = options.authentication.length === 0;
-    const { sources: authorizing, noMatch, denyAction, cacheTopicsMax } = options.authorization;
     const { file, ...more } = options.dynamicSecurity ?? {};
     this.dynamicSecurity =
       file === undefined
@@ -90,39 +108,19 @@ export class AccessPolicy implements Policy {
               log,
               checker,
               changed: (rights) => (rights ? this.changed() : this.authorization.changed()),
-              isLast: authorizing.length === 0,
+              isLast: () => this.arranged.rights.sources.length === 0,
             },
           );
-    const configuredSources = implied
-      ? [new UsersSource(USERS, 'users', this.users, checker, true)]
-      : options.authentication.map((source) => makeAuthentication(source, shared));
-    const sources =
-      this.dynamicSecurity === undefined
-        ? configuredSources
-        : [this.dynamicSecurity.authentication, ...configuredSources];
-    this.usersSources = sources.filter((source): source is UsersSource => source instanceof UsersSource);
-    this.stores.set(this.users.source, this.users);
-    for (const { store } of this.usersSources) this.stores.set(store.source, store);
-    this.loginsByListener = chainsOf<AuthenticationSource>(options, 'authentication', sources);
+    const shared = { ...dependencies, users: this.users, checker };
+    this.logins = new SourceSet((source) => makeAuthentication(source, shared));
+    const ruled = { ...dependencies, roles: this.roles, changed: () => this.changed() };
+    this.rights = new SourceSet((source) => makeAuthorization(source, ruled));
     this.authentication = new AuthenticationChain(
-      sources,
-      this.loginsByListener,
-      () => implied && this.users.size === 0 && this.dynamicSecurity === undefined,
+      () => this.arranged.authentication.length === 0 && this.users.size === 0 && this.dynamicSecurity === undefined,
       log,
     );
-
-    this.roles.replace(options.roles, options.groups);
-    this.denyAction = denyAction;
-    this.allowsAll = authorizing.length === 0 && this.dynamicSecurity === undefined;
-    const authorizingSources = authorizing.map((source) =>
-      makeAuthorization(source, { ...dependencies, roles: this.roles, changed: () => this.changed() }),
-    );
-    const rights =
-      this.dynamicSecurity === undefined
-        ? authorizingSources
-        : [this.dynamicSecurity.authorization, ...authorizingSources];
-    this.rightsByListener = chainsOf<AuthorizationSource>(options, 'authorization', rights);
-    this.authorization = new AuthorizationChain(rights, {
+    const { noMatch, cacheTopicsMax } = options.authorization;
+    this.authorization = new AuthorizationChain([], {
       noMatch,
       cacheTopicsMax,
       standingOf: (client) => this.standingOf(client),
@@ -130,50 +128,104 @@ export class AccessPolicy implements Policy {
         const store = this.storeOf(identity);
         return store === undefined || store.get(identity!.username)?.options.superuser === true;
       },
-      byListener: this.rightsByListener,
     });
-    this.authorizeUnsubscribe =
-      this.dynamicSecurity !== undefined || authorizing.some(({ type }) => type === 'roles')
-        ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
-        : undefined;
-    this.roles.onChange(() => this.changed());
-    for (const store of this.stores.values()) store.onChange(() => this.changed());
+    this.enforce(this.arrange(options));
     this.changed();
+  }
+
+  get denyAction(): 'ignore' | 'disconnect' {
+    return this.arranged.authorization.denyAction;
   }
 
   /** Errors  Fault when a source cannot begin, such as a file that is not there. */
   async open(): Promise<void> {
     await this.authentication.open();
     await this.authorization.open();
+    this.opened = true;
   }
 
   /**
-   * Other users, roles, groups and rules from now on, each in the place of all there were; what is left out stays. Clients whose user is
-   * gone, disabled or has another password are not admitted any more; rights count at once, all of them together.
-   * Errors  Fault ACCESS_SOURCE_UNKNOWN where rules are for no source that has any.
+   * Other chains of sources from now on, and other users, roles and groups, all of them at the same moment. A source with the same settings as
+   * before goes on as it is. Clients whose source is gone, or whose user is gone, disabled or has another password, are not admitted any
+   * more; rights count at once. Not to be called again before it has ended.
+   * Errors  Fault when a source cannot begin, or where the policy was closed meanwhile; Error in words where an option cannot be used. Then
+   * nothing has changed.
    */
-  replace({ users, roles, groups, rules = {} }: ReplacedAccess): void {
-    const sources = Object.entries(rules).map(([name, given]) => {
-      const source = this.authorization.sources.find((one) => one.name === name);
-      if (source instanceof RulesSource) return { source, given };
-      throw new Fault('ACCESS_SOURCE_UNKNOWN', `no source of authorization with rules is called ${quoted(name)}`);
-    });
+  async replace(asked: ReplacedAccess): Promise<void> {
+    const { users, roles, groups } = asked;
+    const next = this.arrange(asked);
+    const fresh = [...next.logins.fresh, ...next.rights.fresh];
+    if (this.opened)
+      try {
+        for (const source of fresh) await source.open?.();
+        if (!this.opened) throw new Fault('BROKER_STOPPED', 'the broker was stopped meanwhile');
+      } catch (error) {
+        await this.closeAll(fresh);
+        throw error;
+      }
     this.replacing = true;
     try {
       if (users !== undefined) this.users.setAll(users);
       if (roles !== undefined || groups !== undefined)
         this.roles.replace(roles ?? [...this.roles.roles.values()], groups ?? [...this.roles.groups.values()]);
-      for (const { source, given } of sources) source.replace(given);
+      this.enforce(next);
     } finally {
       this.replacing = false;
       this.changed();
     }
+    await this.closeAll([...next.logins.gone, ...next.rights.gone]);
+    if (this.preparing !== undefined) await this.prepareUsers(next.logins.fresh, this.preparing);
+  }
+
+  /** Makes the sources that are new, and changes nothing yet. Errors  Error in words where an option cannot be used. */
+  private arrange({ authentication, authorization, listeners }: Chains): Arranged {
+    const logins = this.logins.plan(authentication.length === 0 ? [impliedUsers] : authentication);
+    const rights = this.rights.plan(authorization.sources);
+    const { dynamicSecurity } = this;
+    const authenticating =
+      dynamicSecurity === undefined ? logins.sources : [dynamicSecurity.authentication, ...logins.sources];
+    const authorizing =
+      dynamicSecurity === undefined ? rights.sources : [dynamicSecurity.authorization, ...rights.sources];
+    return {
+      authentication,
+      authorization,
+      listeners,
+      logins,
+      rights,
+      authenticating,
+      authorizing,
+      loginsByListener: chainsOf(listeners, 'authentication', authenticating),
+      rightsByListener: chainsOf(listeners, 'authorization', authorizing),
+    };
+  }
+
+  private enforce(arranged: Arranged): void {
+    const { logins, rights, authenticating, authorizing, authentication, authorization } = arranged;
+    this.arranged = arranged;
+    this.logins.take(logins);
+    this.rights.take(rights);
+    for (const { name } of logins.gone) this.gone.add(name);
+    for (const { name } of logins.sources) this.gone.delete(name);
+    this.users.rename(usersNameOf(authentication));
+    this.stores.clear();
+    this.stores.set(this.users.source, this.users);
+    for (const source of logins.sources)
+      if (source instanceof UsersSource) this.stores.set(source.store.source, source.store);
+    for (const source of logins.fresh)
+      if (source instanceof UsersSource && source.store !== this.users) source.store.onChange(() => this.changed());
+    this.authentication.replace(authenticating, arranged.loginsByListener);
+    const { noMatch, cacheTopicsMax, sources } = authorization;
+    this.authorization.replace(authorizing, { noMatch, cacheTopicsMax, byListener: arranged.rightsByListener });
+    this.authorizeUnsubscribe =
+      this.dynamicSecurity !== undefined || sources.some(({ type }) => type === 'roles')
+        ? (client, topicFilter) => this.authorization.unsubscribe(client, topicFilter)
+        : undefined;
   }
 
   /** Dynamic security, for a client of a listener where it counts: others cannot administer what decides nothing about them. */
   dynamicSecurityFor({ listener }: Client): DynamicSecurity | undefined {
     const { dynamicSecurity } = this;
-    const named = this.rightsByListener.get(listener);
+    const named = this.arranged.rightsByListener.get(listener);
     if (dynamicSecurity === undefined || named === undefined) return dynamicSecurity;
     return named.includes(dynamicSecurity.authorization) ? dynamicSecurity : undefined;
   }
@@ -194,10 +246,17 @@ export class AccessPolicy implements Policy {
 
   /** Work ahead of the first login, which may take a while. */
   async prepare(signal: AbortSignal): Promise<void> {
-    for (const source of this.usersSources) await source.prepare(signal);
+    this.preparing = signal;
+    await this.prepareUsers(this.arranged.logins.sources, signal);
+  }
+
+  /** Reads again what has changed of the files of sources, without waiting until they are looked at. */
+  async look(): Promise<void> {
+    await Promise.all([...this.authentication.sources, ...this.authorization.sources].map((source) => source.look?.()));
   }
 
   async close(): Promise<void> {
+    this.opened = false;
     await Promise.all([this.authentication.close(), this.authorization.close()]);
   }
 
@@ -230,16 +289,23 @@ export class AccessPolicy implements Policy {
 
   /** What the users of a listener say of one of this name now; undefined where they say nothing. */
   identityOf(username: string, listener: string): Identity | undefined {
-    for (const source of this.loginsByListener.get(listener) ?? this.usersSources) {
+    const { loginsByListener, logins } = this.arranged;
+    for (const source of loginsByListener.get(listener) ?? logins.sources) {
       const user = source instanceof UsersSource ? source.store.get(username) : undefined;
       if (user !== undefined) return user.identity;
     }
     return undefined;
   }
 
-  /** Whether a client that is in could still be: its user is there, enabled, and has the same password. */
-  stillAdmits({ identity, listener }: Client): boolean {
-    return this.storeOf(identity)?.admits(identity!, listener) ?? true;
+  /** Why a client that is in could not be any more: its source counts no longer, or its user is gone, disabled or has another password. */
+  whyNotAdmitted({ identity, listener }: Client): string | undefined {
+    if (identity?.source === undefined) return undefined;
+    const isOf = ({ name }: AuthenticationSource) => name === identity.source;
+    const chain = this.arranged.loginsByListener.get(listener);
+    const outside = chain !== undefined && !chain.some(isOf) && this.arranged.authenticating.some(isOf);
+    if (outside || this.gone.has(identity.source)) return 'the source that let the client in counts no more';
+    const admitted = this.storeOf(identity)?.admits(identity, listener) ?? true;
+    return admitted ? undefined : 'the user was changed, disabled or deleted';
   }
 
   private mayPublish(
@@ -296,6 +362,23 @@ export class AccessPolicy implements Policy {
     return this.authorization.explain(client, question);
   }
 
+  /** Allows everything to whoever is in. */
+  private get allowsAll(): boolean {
+    return this.arranged.authorizing.length === 0;
+  }
+
+  private async prepareUsers(sources: readonly AuthenticationSource[], signal: AbortSignal): Promise<void> {
+    for (const source of sources) if (source instanceof UsersSource) await source.prepare(signal);
+  }
+
+  /** Sources that do not count, or not any more. */
+  private async closeAll(sources: readonly (AuthenticationSource | AuthorizationSource)[]): Promise<void> {
+    for (const { status, reason } of (await Promise.allSettled(
+      sources.map((source) => source.close?.()),
+    )) as PromiseRejectedResult[])
+      if (status === 'rejected') this.log.error('authentication.close-failed', String(reason));
+  }
+
   /** Roles and groups of a client at this time: users of a store have those that the store says now. */
   private standingOf({ identity }: Client): Standing {
     const store = this.storeOf(identity);
@@ -334,7 +417,7 @@ const isStateOf = ({ clientId }: Pick<Client, 'clientId'>, topicName: string) =>
 
 /** By listener, the sources it names, in the order in which it names them. */
 function chainsOf<Source extends { readonly name: string }>(
-  { listeners }: AccessOptions,
+  listeners: AccessOptions['listeners'],
   kind: 'authentication' | 'authorization',
   sources: readonly Source[],
 ): Map<string, readonly Source[]> {
@@ -352,3 +435,6 @@ function chainsOf<Source extends { readonly name: string }>(
   }
   return chains;
 }
+
+const usersNameOf = (authentication: AccessOptions['authentication']) =>
+  authentication.find(({ type }) => type === 'users')?.name ?? USERS;

@@ -6,7 +6,6 @@ export type { ExplainedStep } from './authorization/authorization-chain.js';
 export { ruleFilterProblem } from './authorization/filter-template.js';
 export {
   type DefaultAccess,
-  type DefaultAccesses,
   type Group,
   type Role,
   type RoleBook,

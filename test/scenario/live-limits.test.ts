@@ -134,7 +134,6 @@ it('what a program asks for wrongly is named and changes nothing, and what it le
         [{ listeners: [{ name: 'one', allowAnonymous: 'no' }] }, /^listeners\[0\]\.allowAnonymous: found "no"/],
         [{ protocol: { clientIdPrefixes: 5 } }, /^protocol\.clientIdPrefixes: found number 5/],
         [{ protocol: 5 }, /^protocol: found number 5/],
-        [{ authorization: { checkRetainedSource: 'x' } }, /^authorization\.checkRetainedSource: found "x"/],
         [{ limits: 'none' }, /^limits: found "none"/],
         [null, /^protect takes a group of settings$/],
         [[], /^protect takes a group of settings$/],
@@ -154,8 +153,8 @@ it('what a program asks for wrongly is named and changes nothing, and what it le
         ],
         [{ limits: { connectTimeoutSeconds: 99 } }, /^limits\.connectTimeoutSeconds: needs a restart$/],
         [{ protocol: { redirect: 'serverMoved', serverReference: 'b' } }, /^protocol\.redirect: needs a restart$/m],
-        [{ authorization: { noMatch: 'allow' } }, /^authorization\.noMatch: needs a restart$/],
-        [{ authorization: { sources: [{ type: 'rules', rules: [] }] } }, /^authorization\.sources: needs a restart; /m],
+        [{ authorization: { noMatch: 'allow' } }, /^authorization\.noMatch: is not for protect/],
+        [{ users: [{ username: 'ada', password: 'x' }] }, /^users: is not for protect/],
         [{ bridges: [{ name: 'b', remotes: [{ host: 'b' }] }] }, /^bridges\.b: is not for protect/],
         [{ limits: { connectionsMax: 0 }, storge: {} }, /^limits.*\nstorge: unknown setting/],
       ];
@@ -163,7 +162,7 @@ it('what a program asks for wrongly is named and changes nothing, and what it le
         assert.throws(() => broker.protect(settings as never), { code: 'CONFIG_INVALID', message });
       const { connectTimeoutSeconds } = resolveConfig({}).limits;
       broker.protect({ limits: { connectTimeoutSeconds } } as never); // as it is
-      broker.protect({ protocol: { refuseLongKeepAlive: true }, authorization: {}, listeners: [{ name: 'one' }] });
+      broker.protect({ protocol: { refuseLongKeepAlive: true }, listeners: [{ name: 'one' }] });
       await scene.connect({ clientId: 'c1' });
       const other = await scene.open();
       other.sendConnect({ clientId: 'other' });

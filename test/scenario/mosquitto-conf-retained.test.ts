@@ -73,7 +73,7 @@ describe('check_retain_source in a mosquitto.conf', () => {
       await publishAll(scene);
       await rewrite(scene, withoutAda);
       for (const [index, on] of [true, false, true].entries()) {
-        scene.broker.protect({ authorization: { checkRetainedSource: on } });
+        await scene.broker.replaceAccess({ authorization: { checkRetainedSource: on } });
         const seen = await retainedNow(await client(scene, 'reader', 1, `r${index}`), '#');
         assert.deepEqual(seen, on ? ['own of bob', 't of bob'] : all);
       }

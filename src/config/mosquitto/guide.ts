@@ -33,7 +33,7 @@ over in silence.
 | \`-c FILE\`, \`-d\`, \`-v\`, \`-q\` | the same |
 | \`-p PORT\` | the same: the port of the loopback address where the file has no listener; ignored, with a warning, where it has |
 | \`--test-config\` | the same; exit code 0 or 2 |
-| SIGHUP | reads the configuration again: what can change while running does, what needs a restart is named. Certificates, keys and revocation lists are read again and the log file is opened anew. Password files and access lists are read within two seconds of a change, without a signal |
+| SIGHUP | reads the configuration again: what can change while running does, what needs a restart is named. Certificates, keys, revocation lists, password files and access lists are read again and the log file is opened anew; the last two are read within two seconds of a change without a signal, too |
 | SIGUSR1 | waits until everything that is kept is on the disk, and says so |
 | SIGUSR2 | writes subscriptions and retained messages to the log |
 | \`mosquitto_passwd\` | \`dunlin passwd\` |

@@ -25,23 +25,36 @@ export interface ExplainedLogin {
 export class AuthenticationChain {
   /** Logins by how they ended. */
   readonly counts = { allowed: 0, denied: 0, unavailable: 0 };
+  sources: readonly AuthenticationSource[] = [];
+  private byListener: ReadonlyMap<string, readonly AuthenticationSource[]> = new Map();
+  private generation = 0;
 
   /** `knowsNobody`: no source knows users, so a user name counts for nothing where anonymous clients are allowed. */
   constructor(
-    readonly sources: readonly AuthenticationSource[],
-    private readonly byListener: ReadonlyMap<string, readonly AuthenticationSource[]>,
     private readonly knowsNobody: () => boolean,
     private readonly log: Logger,
   ) {}
 
+  /** These sources from now on, for logins too that wait for an answer of others. `byListener`: those that count there, where not all do. */
+  replace(
+    sources: readonly AuthenticationSource[],
+    byListener: ReadonlyMap<string, readonly AuthenticationSource[]>,
+  ): void {
+    this.sources = sources;
+    this.byListener = byListener;
+    this.generation++;
+  }
+
   authenticate(request: ConnectRequest): Admission | Promise<Admission> {
+    const { generation } = this;
     const admission = this.ask(this.sourcesOf(request.listener), request, 0, undefined, undefined);
     if (!(admission instanceof Promise)) return this.count(admission);
-    return admission.then((known) => this.count(known));
+    return admission.then((known) => (generation === this.generation ? this.count(known) : this.authenticate(request)));
   }
 
   /** The exchange of the first source that offers the method; those before it may refuse the client, as they may at a login by password. */
   beginExchange(method: string, client: Client): AuthenticationExchange | undefined {
+    const { generation } = this;
     const sources = this.sourcesOf(client.listener);
     for (const [index, source] of sources.entries()) {
       const exchange = source.beginExchange?.(method, client);
@@ -51,7 +64,9 @@ export class AuthenticationChain {
         step: async (data) => {
           const refused = screened ? undefined : await this.screen(sources.slice(0, index), client);
           screened = true;
-          const step: ExchangeStep = refused ?? (await exchange.step(data));
+          let step: ExchangeStep = refused ?? (await exchange.step(data));
+          // Other sources have taken the place of those that were asked: the client may begin anew with them.
+          if (generation !== this.generation) step = { outcome: 'refused', reasonCode: ReasonCode.ServerBusy };
           if (step.outcome === 'success') this.count(admitted);
           else if (step.outcome === 'refused') this.count(step);
           return step;

@@ -53,11 +53,16 @@ export class JwtKeys {
     this.http = new HttpClient({ connectionsMax: 2, caFile });
   }
 
-  /** Reads the key files. Errors  Fault ACCESS_FILE that names the file. */
+  /** Errors  Fault ACCESS_FILE that names the file. */
   open(): void {
     this.guard.open();
-    const secrets = this.fixed.filter(({ key }) => key.type === 'secret');
-    this.fixed = [...secrets, ...this.options.publicKeyFiles.map(readPublicKey)];
+    this.readFiles();
+  }
+
+  /** Reads the key files. Errors  Fault ACCESS_FILE that names the file; the keys that were read before stay. */
+  readFiles(): void {
+    const read = this.options.publicKeyFiles.map(readPublicKey);
+    this.fixed = [...this.fixed.filter(({ key }) => key.type === 'secret'), ...read];
     this.algorithms = this.fitting();
   }
 

@@ -52,6 +52,16 @@ export class JwtSource implements AuthenticationSource {
     this.keys.open();
   }
 
+  async look(): Promise<void> {
+    try {
+      this.keys.readFiles();
+    } catch (error) {
+      this.log.error('file.reload-failed', `${(error as Error).message}; what was read before stays in force`, {
+        source: this.name,
+      });
+    }
+  }
+
   async close(): Promise<void> {
     this.keys.close();
   }

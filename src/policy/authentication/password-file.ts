@@ -27,6 +27,10 @@ export class PasswordFileSource extends UsersSource {
     return this.file.open();
   }
 
+  look(): Promise<void> {
+    return this.file.look();
+  }
+
   async close(): Promise<void> {
     this.file.close();
   }

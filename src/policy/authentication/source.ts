@@ -25,6 +25,8 @@ export interface AuthenticationSource {
   open?(): Promise<void>;
   /** As `open`, without making anything; absent where `open` makes nothing. */
   check?(): Promise<void>;
+  /** Reads again what has changed of its files. */
+  look?(): Promise<void>;
   close?(): Promise<void>;
   status(): SourceStatus;
 }

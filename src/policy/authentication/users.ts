@@ -36,7 +36,18 @@ export class UserStore {
   /** Names whose password is hashed, for `decoy`. */
   private hashed: string[] | undefined;
 
-  constructor(readonly source: string) {}
+  constructor(private name: string) {}
+
+  /** The source that identities of these users name. */
+  get source(): string {
+    return this.name;
+  }
+
+  rename(source: string): void {
+    if (source === this.name) return;
+    this.name = source;
+    this.setAll(this.list());
+  }
 
   get size(): number {
     return this.users.size;

@@ -52,10 +52,20 @@ export class AuthorizationChain {
   private readonly nowMs: () => number;
 
   constructor(
-    readonly sources: readonly AuthorizationSource[],
-    private readonly options: ChainOptions,
+    public sources: readonly AuthorizationSource[],
+    private options: ChainOptions,
   ) {
     this.nowMs = options.nowMs ?? Date.now;
+  }
+
+  /** These sources from now on, for questions too that wait for an answer of others. */
+  replace(
+    sources: readonly AuthorizationSource[],
+    options: Pick<ChainOptions, 'noMatch' | 'cacheTopicsMax' | 'byListener'>,
+  ): void {
+    this.sources = sources;
+    this.options = { ...this.options, ...options };
+    this.changed();
   }
 
   get governsReceive(): boolean {
@@ -80,12 +90,12 @@ export class AuthorizationChain {
     const bit = 1 << (qos * 2 + (retain ? 1 : 0));
     const known = this.knownOf(access, topicName);
     if ((known & bit) !== 0) return (known & (bit << ALLOWED)) !== 0 ? 'allow' : this.deny(counts);
-    return this.decide(access, { action: 'publish', topic: topicName, qos, retain }, bit, counts);
+    return this.decide(client, { action: 'publish', topic: topicName, qos, retain }, bit, counts);
   }
 
   subscribe(client: Client, topicFilter: string, qos: number): Decision | Promise<Decision> {
     if (this.isSuperuser(client)) return 'allow';
-    return this.decide(this.accessOf(client), { action: 'subscribe', topic: topicFilter, qos, retain: false }, 0);
+    return this.decide(client, { action: 'subscribe', topic: topicFilter, qos, retain: false }, 0);
   }
 
   /** Whether a delivery may go out; no match lets it, since its subscription was allowed. */
@@ -157,12 +167,17 @@ export class AuthorizationChain {
     return this.sources.map((source) => source.status());
   }
 
-  private decide(access: ClientAccess, question: Question, bit: number, counts = true): Decision | Promise<Decision> {
+  private decide(client: Client, question: Question, bit: number, counts = true): Decision | Promise<Decision> {
+    const access = this.accessOf(client);
     const answer = this.ask(access.bound, question, 0);
     if (!(answer instanceof Promise)) return this.settle(access, question, bit, answer, counts);
+    // What was decided while the rules changed may be an answer of the former ones.
+    const outdated = () => access.generation !== this.generation;
     return answer.then(
-      (known) => this.settle(access, question, bit, known, counts),
+      (known) =>
+        outdated() ? this.decide(client, question, bit, counts) : this.settle(access, question, bit, known, counts),
       (error: unknown) => {
+        if (outdated()) return this.decide(client, question, bit, counts);
         if (!(error instanceof SourceUnavailable)) throw error;
         if (counts) this.unavailable++;
         return 'unavailable';

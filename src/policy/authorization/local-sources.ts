@@ -5,7 +5,7 @@ import type { Client } from '../policy.js';
 import { readyStatus, type SourceStatus } from '../sources/guard.js';
 import { WatchedFile } from '../sources/watched-file.js';
 import { MosquittoAccess, type MosquittoAcl, parseMosquittoAcl } from './mosquitto-acl.js';
-import type { RoleBook } from './role-book.js';
+import type { RoleBook, RoleDefaults } from './role-book.js';
 import { actionBits, bindRules, compileRule, parseRule, type Rule, type RuleInput } from './rule.js';
 import type { AuthorizationSource, BoundSource } from './source.js';
 import type { Standing } from './who.js';
@@ -16,18 +16,14 @@ const forbidsReceive = (rules: readonly Rule[]) =>
 /** Rules of the configuration. */
 export class RulesSource implements AuthorizationSource {
   readonly type = 'rules';
-  private rules: readonly Rule[] = [];
+  private readonly rules: readonly Rule[];
 
+  /** Errors  Error in words when a rule cannot be used. */
   constructor(
     readonly name: string,
     rules: readonly RuleInput[],
   ) {
-    this.replace(rules);
-  }
-
-  /** Errors  Error in words when a rule cannot be used; then nothing has changed. */
-  replace(rules: readonly RuleInput[]): void {
-    this.rules = rules.map((rule, index) => compileRule(rule, `${this.name}, rule ${index + 1}`));
+    this.rules = rules.map((rule, index) => compileRule(rule, `${name}, rule ${index + 1}`));
   }
 
   get governsReceive(): boolean {
@@ -73,6 +69,10 @@ export class RulesFileSource implements AuthorizationSource {
 
   open(): Promise<void> {
     return this.file.open();
+  }
+
+  look(): Promise<void> {
+    return this.file.look();
   }
 
   async close(): Promise<void> {
@@ -134,6 +134,10 @@ export class MosquittoAclSource implements AuthorizationSource {
     return this.file.open();
   }
 
+  look(): Promise<void> {
+    return this.file.look();
+  }
+
   async close(): Promise<void> {
     this.file.close();
   }
@@ -176,15 +180,16 @@ export class RolesSource implements AuthorizationSource {
 
   constructor(
     readonly name: string,
+    private readonly defaults: RoleDefaults,
     private readonly book: RoleBook,
   ) {}
 
   get governsReceive(): boolean {
-    return this.book.governsReceive;
+    return this.defaults.publishClientReceive === 'deny' || this.book.deniesReceive;
   }
 
   bind(client: Client, standing: Standing): BoundSource {
-    const access = this.book.bind(client, standing);
+    const access = this.book.bind(client, standing, this.defaults);
     return {
       ask: (question) => access.ask(question),
       askUnsubscribe: (topicFilter) => access.askUnsubscribe(topicFilter),

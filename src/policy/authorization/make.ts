@@ -27,12 +27,8 @@ export function makeAuthorization(
       return new MosquittoAclSource(options.name, options.path, log, changed, lookMs);
     case 'identity':
       return new IdentitySource(options.name);
-    case 'roles': {
-      const { publishClientSend, publishClientReceive, subscribe, unsubscribe } = options;
-      roles.defaults = { publishClientSend, publishClientReceive, subscribe, unsubscribe };
-      roles.anonymousGroup = options.anonymousGroup;
-      return new RolesSource(options.name, roles);
-    }
+    case 'roles':
+      return new RolesSource(options.name, options, roles);
     case 'http':
       return new HttpRules(options, log);
     case 'postgresql':

@@ -53,7 +53,11 @@ export interface Group {
 
 export type DefaultAccess = 'allow' | 'deny' | 'next';
 export type AccessType = 'publishClientSend' | 'publishClientReceive' | 'subscribe' | 'unsubscribe';
-export type DefaultAccesses = Readonly<Record<AccessType, DefaultAccess>>;
+
+/** What holds where no role decides, and the group of clients without a user name. */
+export interface RoleDefaults extends Readonly<Record<AccessType, DefaultAccess>> {
+  readonly anonymousGroup?: string;
+}
 
 interface CompiledEntry {
   readonly type: RoleEntryType;
@@ -68,43 +72,16 @@ interface BoundEntry {
   readonly verdict: Verdict;
 }
 
-const closed: DefaultAccesses = {
-  publishClientSend: 'next',
-  publishClientReceive: 'next',
-  subscribe: 'next',
-  unsubscribe: 'next',
-};
-
 export class RoleBook {
   readonly roles = new Map<string, Role>();
   readonly groups = new Map<string, Group>();
   private readonly compiled = new Map<string, readonly CompiledEntry[]>();
   private readonly listeners = new Set<() => void>();
-  private defaultAccesses: DefaultAccesses = closed;
-  private anonymous: string | undefined;
-  private receive = false;
+  private denies = false;
 
-  get defaults(): DefaultAccesses {
-    return this.defaultAccesses;
-  }
-
-  set defaults(defaults: DefaultAccesses) {
-    this.defaultAccesses = defaults;
-    this.changed();
-  }
-
-  get anonymousGroup(): string | undefined {
-    return this.anonymous;
-  }
-
-  set anonymousGroup(name: string | undefined) {
-    this.anonymous = name;
-    this.changed();
-  }
-
-  /** Whether deliveries have to be asked about. */
-  get governsReceive(): boolean {
-    return this.receive;
+  /** Whether a role may forbid a delivery. */
+  get deniesReceive(): boolean {
+    return this.denies;
   }
 
   /**
@@ -119,7 +96,10 @@ export class RoleBook {
     for (const role of roles) this.roles.set(role.name, role);
     for (const group of groups) this.groups.set(group.name, group);
     for (const [name, entries] of compiled) this.compiled.set(name, entries);
-    this.changed();
+    this.denies = roles.some(({ entries }) =>
+      entries.some(({ type, permit }) => type === 'publishClientReceive' && permit === 'deny'),
+    );
+    for (const listener of this.listeners) listener();
   }
 
   onChange(listener: () => void): () => void {
@@ -128,8 +108,9 @@ export class RoleBook {
   }
 
   /** The entries that hold for a client, in the order in which they count. */
-  bind(client: Client, { roles, groups }: Standing): RoleAccess {
-    const names = client.username === undefined && this.anonymous !== undefined ? [...groups, this.anonymous] : groups;
+  bind(client: Client, { roles, groups }: Standing, defaults: RoleDefaults): RoleAccess {
+    const { anonymousGroup } = defaults;
+    const names = client.username === undefined && anonymousGroup !== undefined ? [...groups, anonymousGroup] : groups;
     const order = inOrder(roles, this.roles);
     for (const name of inOrder(names, this.groups)) order.push(...inOrder(this.groups.get(name)!.roles, this.roles));
     const entries: BoundEntry[] = [];
@@ -138,16 +119,7 @@ export class RoleBook {
         const bound = filter.bind({ client });
         if (bound !== undefined) entries.push({ type, filter: bound, verdict });
       }
-    return new RoleAccess(entries, this.defaultAccesses);
-  }
-
-  private changed(): void {
-    this.receive =
-      this.defaultAccesses.publishClientReceive === 'deny' ||
-      [...this.roles.values()].some(({ entries }) =>
-        entries.some(({ type, permit }) => type === 'publishClientReceive' && permit === 'deny'),
-      );
-    for (const listener of this.listeners) listener();
+    return new RoleAccess(entries, defaults);
   }
 }
 
@@ -179,7 +151,7 @@ const accessOf = { publish: 'publishClientSend', receive: 'publishClientReceive'
 export class RoleAccess {
   constructor(
     private readonly entries: readonly BoundEntry[],
-    private readonly defaults: DefaultAccesses,
+    private readonly defaults: RoleDefaults,
   ) {}
 
   ask({ action, topic }: Question): Answer {
@@ -202,7 +174,7 @@ export class RoleAccess {
   }
 }
 
-function byDefault(defaults: DefaultAccesses, access: AccessType): Answer {
+function byDefault(defaults: RoleDefaults, access: AccessType): Answer {
   const answer = defaults[access];
   return answer === 'next' ? undefined : { permit: answer === 'allow', origin: `default of ${access}` };
 }

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Client } from '../policy.js';
 import type { Question } from '../sources/facts.js';
-import { parseRulesFile } from './local-sources.js';
+import { parseRulesFile, RolesSource } from './local-sources.js';
 import { MosquittoAccess, parseMosquittoAcl } from './mosquitto-acl.js';
 import { RoleBook } from './role-book.js';
-import { bindRules, compileRule, parseRule, parseRules, type RuleInput } from './rule.js';
+import { type Answer, bindRules, compileRule, parseRule, parseRules, type RuleInput } from './rule.js';
+import type { BoundSource } from './source.js';
 
 const client = (more: Partial<Client> = {}): Client => ({
   clientId: 'dev1',
@@ -22,6 +23,12 @@ const question = (action: Question['action'], topic: string, qos = 0, retain = f
   retain,
 });
 const nobody = { roles: [], groups: [] };
+const undecided = {
+  publishClientSend: 'next',
+  publishClientReceive: 'next',
+  subscribe: 'next',
+  unsubscribe: 'next',
+} as const;
 
 function asked(rules: RuleInput[], who = client(), standing: { roles: string[]; groups: string[] } = nobody) {
   const list = bindRules(
@@ -229,7 +236,7 @@ describe('roles and groups', () => {
     ];
     book.replace([reader, writer, muted], staffed);
     const ask = (standing: { roles: string[]; groups: string[] }, ...given: Parameters<typeof question>) =>
-      book.bind(client(), standing).ask(question(...given))?.permit;
+      book.bind(client(), standing, undecided).ask(question(...given))?.permit;
     const staff = { roles: [], groups: ['staff'] };
     assert.equal(ask(staff, 'subscribe', 'data/x'), true);
     assert.equal(ask(staff, 'subscribe', 'data/secret/x'), false);
@@ -249,12 +256,18 @@ describe('roles and groups', () => {
     const book = new RoleBook();
     let changes = 0;
     book.onChange(() => changes++);
-    book.defaults = {
-      publishClientSend: 'deny',
-      publishClientReceive: 'allow',
-      subscribe: 'deny',
-      unsubscribe: 'allow',
-    };
+    const source = new RolesSource(
+      'roles',
+      {
+        publishClientSend: 'deny',
+        publishClientReceive: 'allow',
+        subscribe: 'deny',
+        unsubscribe: 'allow',
+        anonymousGroup: 'guests',
+      },
+      book,
+    );
+    assert.equal(source.governsReceive, false);
     const guest = {
       name: 'guest',
       priority: 0,
@@ -265,17 +278,18 @@ describe('roles and groups', () => {
       ],
     } as const;
     book.replace([guest], [{ name: 'guests', priority: 0, roles: ['guest'] }]);
-    book.anonymousGroup = 'guests';
-    assert.equal(changes, 3);
-    assert.equal(book.governsReceive, true);
-    const anonymous = book.bind(client({ username: undefined }), nobody);
-    assert.equal(anonymous.ask(question('publish', 'hello'))?.permit, true);
-    assert.equal(anonymous.ask(question('publish', 'other'))?.permit, false);
-    assert.equal(anonymous.ask(question('receive', 'x'))?.permit, false);
-    assert.equal(anonymous.ask(question('receive', 'y'))?.permit, true);
-    assert.equal(anonymous.askUnsubscribe('stay/here')?.permit, false);
-    assert.equal(anonymous.askUnsubscribe('go')?.permit, true);
-    assert.equal(book.bind(client(), nobody).ask(question('publish', 'hello'))?.permit, false);
+    assert.equal(changes, 1);
+    assert.equal(source.governsReceive, true);
+    const anonymous = source.bind(client({ username: undefined }), nobody);
+    const permitted = (bound: BoundSource, action: Question['action'], topic: string) =>
+      (bound.ask(question(action, topic)) as Answer)?.permit;
+    assert.equal(permitted(anonymous, 'publish', 'hello'), true);
+    assert.equal(permitted(anonymous, 'publish', 'other'), false);
+    assert.equal(permitted(anonymous, 'receive', 'x'), false);
+    assert.equal(permitted(anonymous, 'receive', 'y'), true);
+    assert.equal(anonymous.askUnsubscribe?.('stay/here')?.permit, false);
+    assert.equal(anonymous.askUnsubscribe?.('go')?.permit, true);
+    assert.equal(permitted(source.bind(client(), nobody), 'publish', 'hello'), false);
   });
 
   it('refuse an entry that cannot be used, and stay as they were', () => {

@@ -14,6 +14,8 @@ export interface AuthorizationSource {
   open?(): Promise<void>;
   /** As `open`, without making anything; absent where `open` makes nothing. */
   check?(): Promise<void>;
+  /** Reads again what has changed of its files. */
+  look?(): Promise<void>;
   close?(): Promise<void>;
   status(): SourceStatus;
 }

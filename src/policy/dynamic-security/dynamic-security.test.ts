@@ -329,7 +329,10 @@ describe('commands of dynamic security', () => {
       { command: 'deleteClient' },
     ]) {
       writeFileSync(file, madeByMosquitto);
-      const security = new DynamicSecurity({ file }, { log: silentLogger, checker, changed: () => {}, isLast: true });
+      const security = new DynamicSecurity(
+        { file },
+        { log: silentLogger, checker, changed: () => {}, isLast: () => true },
+      );
       await security.authentication.open!();
       const request = { ...asker, password: Buffer.from('adminpw'), allowAnonymous: false };
       const decision = security.authentication.authenticate(request);

@@ -27,7 +27,7 @@ export interface DynamicSecurityDependencies {
   /** Contents have changed; `rights`: somebody may do more or less than before. */
   readonly changed: (rights: boolean) => void;
   /** Whether no other source of authorization follows. */
-  readonly isLast: boolean;
+  readonly isLast: () => boolean;
 }
 
 /** Who asks with a message of commands. */
@@ -83,7 +83,7 @@ export class DynamicSecurity {
       get governsReceive() {
         return governed();
       },
-      bind: (client): BoundSource => bindAccess(this.contents, client, dependencies.isLast),
+      bind: (client): BoundSource => bindAccess(this.contents, client, dependencies.isLast()),
       close: () => this.close(),
     };
   }

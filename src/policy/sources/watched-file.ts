@@ -14,7 +14,7 @@ export class WatchedFile<Content> {
   lastError: string | undefined;
   private seen = '';
   private timer: NodeJS.Timeout | undefined;
-  private looking = false;
+  private looking: Promise<void> | undefined;
 
   constructor(
     readonly path: string,
@@ -31,17 +31,25 @@ export class WatchedFile<Content> {
     } catch (error) {
       throw new Fault('ACCESS_FILE', `${this.path}: ${fileFailure(error)}`, { cause: error });
     }
-    this.timer = setInterval(() => void this.look(), this.lookMs).unref();
+    this.timer = setInterval(() => {
+      if (this.looking === undefined) void this.look();
+    }, this.lookMs).unref();
   }
 
   close(): void {
     clearInterval(this.timer);
+    this.timer = undefined;
   }
 
   /** Reads the file if it has changed; `open` does so by itself from time to time. */
   async look(): Promise<void> {
-    if (this.looking) return;
-    this.looking = true;
+    while (this.looking !== undefined) await this.looking; // which may have looked before the change
+    if (this.timer === undefined) return;
+    this.looking = this.readChanged();
+    await this.looking;
+  }
+
+  private async readChanged(): Promise<void> {
     const { seen } = this;
     this.seen = ''; // a file that cannot be read is tried again, also when it comes back as it was
     try {
@@ -61,7 +69,7 @@ export class WatchedFile<Content> {
         });
       this.lastError = sentence;
     } finally {
-      this.looking = false;
+      this.looking = undefined;
     }
   }
 
