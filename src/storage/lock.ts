@@ -10,7 +10,8 @@ interface Holder {
   readonly started: string;
 }
 
-export const lockPath = (folder: string): string => `${folder}/lock`;
+export const LOCK = 'lock';
+export const lockPath = (folder: string): string => `${folder}/${LOCK}`;
 
 /**
  * Takes the lock of `folder`; returns what gives it back, unless it is another's by then.

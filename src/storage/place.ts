@@ -8,7 +8,7 @@
 import { Fault } from '../base/index.js';
 import type { FileLayer } from './files.js';
 import type { HeldPath } from './held-path.js';
-import { lockPath } from './lock.js';
+import { LOCK, lockPath } from './lock.js';
 import { type Manifest, readManifest, tableName } from './manifest.js';
 
 /** Errors  `Fault` STORAGE_FOLDER_GONE */
@@ -72,6 +72,8 @@ export class Place {
         throw gone(`other data was put into ${folder}`);
     }
     if (this.held.get(this.lock)?.there() === false) {
+      // One that seems to be dead may live in another container.
+      if (this.files.list(this.folders[0]!).includes(LOCK)) throw gone(`another process took ${this.lock}`);
       this.unlock = this.files.lock(this.folders[0]!);
       this.held.get(this.lock)?.close();
       this.hold(this.lock);

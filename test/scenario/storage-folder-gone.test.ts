@@ -1,6 +1,16 @@
 /** Goal: a data folder that is taken from under a running broker is noticed soon, nothing is promised any more, and nothing is written over what took its place. */
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { duplexPair } from 'node:stream';
@@ -113,6 +123,22 @@ describe('a data folder that is taken away', () => {
       await broker.stop();
       assert.deepEqual(await retainedNow(), ['t/1', 't/2']);
     });
+
+  it('leaves the folder to another process that took its lock', async () => {
+    const { broker, logged } = await start('sync');
+    const client = await connected(broker);
+    assert.equal(await keep(client, '1'), fine);
+    const other = JSON.stringify({ pid: 2 ** 30, started: '' });
+    rmSync(join(path, 'lock'));
+    writeFileSync(join(path, 'lock'), other);
+    const names = readdirSync(path);
+    await logged(/^storage\.still-failing: another process took .*lock/);
+    await assert.rejects(broker.stop(), { code: 'STORAGE_NOT_SAVED' });
+    assert.equal(readFileSync(join(path, 'lock'), 'utf8'), other);
+    assert.deepEqual(readdirSync(path), names);
+    rmSync(join(path, 'lock'));
+    assert.deepEqual(await retainedNow(), ['t/1']);
+  });
 
   it('notices a log file that was removed, and one that was put there from elsewhere', async () => {
     const { broker, logged } = await start('sync');
