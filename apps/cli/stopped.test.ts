@@ -31,7 +31,7 @@ function publisher(t: TestContext, port: number, ...args: string[]) {
   return tool(t, 'Pub', port, ...args);
 }
 
-function tool(t: TestContext, name: 'Pub' | 'Sub', port: number, ...args: string[]) {
+function tool(t: TestContext, name: 'Pub' | 'Sub' | 'Rr', port: number, ...args: string[]) {
   const file = fileURLToPath(new URL(`./${name.toLowerCase()}.js`, import.meta.url));
   const script = `import { run${name} } from ${JSON.stringify(file)}; process.exitCode = await run${name}(process.argv.slice(1));`;
   const all = ['-h', '127.0.0.1', '-p', String(port), '-t', 'a', ...args];
@@ -68,6 +68,15 @@ test('a pause between two repetitions ends with the first signal', async (t) => 
   await connected.promise;
   child.kill('SIGINT');
   assert.deepEqual(await once(child, 'exit'), [128 + 2, null]);
+});
+
+test('rr that has no response yet says so when a signal ends it', async (t) => {
+  const connected = deferred();
+  const port = await deafServer(t, () => connected.resolve());
+  const child = tool(t, 'Rr', port, '-e', 'b', '-m', 'x');
+  await connected.promise;
+  child.kill('SIGTERM');
+  assert.deepEqual(await once(child, 'exit'), [128 + 15, null]);
 });
 
 test('lines end when the connection does, though more may come', async (t) => {

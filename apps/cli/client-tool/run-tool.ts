@@ -16,6 +16,9 @@ import { type ToolName, type ToolOptions, UsageError } from './tool-options.js';
 
 export const exitCodes = { ok: 0, failed: 1, timedOut: 27 } as const;
 
+/** What a shell says of a program that a signal ended. */
+export const endedBy = (signal: number): number => 128 + signal;
+
 /** After a signal, what is still on its way to the server or to a reader of the output may keep the process so long. */
 const STOP_PATIENCE_MS = 3000;
 
