@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientOptions, PublishOptions } from '../../src/client/index.js';
 import { reasonText } from './client-tool/failure-text.js';
 import { readPayload, standardInputLines } from './client-tool/message-source.js';
-import { exitCodes, isClosing, runTool, ToolRun } from './client-tool/run-tool.js';
+import { endedBy, exitCodes, isClosing, runTool, ToolRun } from './client-tool/run-tool.js';
 import type { ToolOptions } from './client-tool/tool-options.js';
 
 /** Lines of `-l` whose acknowledgement is awaited; more are not read until it goes down. */
@@ -40,7 +40,7 @@ async function publishAll(options: ToolOptions, clientOptions: ClientOptions): P
       await publisher.finish();
       run.finish(exitCodes.ok);
     },
-    (signal) => 128 + signal, // as a shell says of mosquitto_pub: not everything was published
+    endedBy, // like mosquitto_pub: not everything was published
   );
 }
 

@@ -4,7 +4,7 @@
 import type { ClientOptions, PublishOptions } from '../../src/client/index.js';
 import { reasonText } from './client-tool/failure-text.js';
 import { readPayload } from './client-tool/message-source.js';
-import { exitCodes, isClosing, runTool, ToolRun } from './client-tool/run-tool.js';
+import { endedBy, exitCodes, isClosing, runTool, ToolRun } from './client-tool/run-tool.js';
 import type { ToolOptions } from './client-tool/tool-options.js';
 import { printerOf, subscriptionOf } from './sub.js';
 
@@ -32,7 +32,7 @@ async function requestAndPrint(options: ToolOptions, clientOptions: ClientOption
       },
     },
   );
-  return run.run(async () => {
+  const work = async (): Promise<void> => {
     const { reasonCodes } = await run.client.subscribe(
       [subscriptionOf(responseTopic, options)],
       options.properties.subscribe,
@@ -44,7 +44,8 @@ async function requestAndPrint(options: ToolOptions, clientOptions: ClientOption
       return;
     }
     await request(run, responseTopic, payload);
-  });
+  };
+  return run.run(work, endedBy); // like mosquitto_rr: there was no response
 }
 
 async function request(run: ToolRun, responseTopic: string, payload: Buffer): Promise<void> {

@@ -7,7 +7,8 @@
  *
  * The session is there from the start, and queues while there is no connection. While the second or a later remote is in use and the
  * strategy is failover, the primary is tried on a second connection; once it has answered CONNACK, what is under way ends on the first,
- * and the session moves over.
+ * and the session moves over. A connection that does not last counts as an attempt that failed: other remotes get their turn, and a primary
+ * that answers CONNACK and ends the connection is tried ever more seldom.
  */
 import type { Logger } from '../base/index.js';
 import { AliasesToClient, type ConnectionContext, type ListenerOptions } from '../connection/index.js';
@@ -32,8 +33,10 @@ export type LineState = (typeof LineState)[keyof typeof LineState];
 
 /** What is under way on one remote may take so long to end before the connection is given up for another or for none. */
 const MOVE_PATIENCE_MS = 5000;
-/** A connection that lasts so long ends the growth of the back-off. */
+/** A connection that lasts so long has succeeded: it ends the growth of the back-off, and its remote is the first to be tried again. */
 const STEADY_MS = 10_000;
+/** So many times `failbackSeconds` at most between two attempts to go back to a primary whose connections do not last. */
+const FAILBACK_GROWTH_MAX = 16;
 
 /** Serves a session while nobody does: it is there to be opened and closed again. */
 const nobody: Link & HeldPublisher = {
@@ -88,8 +91,12 @@ export class Line implements OutgoingLane {
   private attempt: AbortController | undefined;
   private failback: AbortController | undefined;
   private triedSinceWait = 0;
+  private steady = false;
+  /** Doubles with each connection of the primary that does not last. */
+  private failbackGrowth = 1;
   private plain = new Set<string>();
   private lastRemote: string | undefined;
+  /** It has been connected since it was started. */
   private hasServed = false;
   /** By address, what its remote takes of the will where that is not all. */
   private readonly wills = new Map<string, Will>();
@@ -97,7 +104,6 @@ export class Line implements OutgoingLane {
   private readonly listener: ListenerOptions;
   private activity = 0;
   private stopping = false;
-  /** It has been connected since it was started. */
 
   constructor(private readonly terms: LineTerms) {
     const { options, context } = terms;
@@ -299,7 +305,7 @@ export class Line implements OutgoingLane {
     const { stream, connack } = opened;
     const version = protocolVersions[options.protocolVersion];
     this.remoteIndex = remoteIndex;
-    this.triedSinceWait = 0;
+    this.steady = false;
     const uplink = new Uplink(
       context,
       this.listener,
@@ -332,9 +338,16 @@ export class Line implements OutgoingLane {
     uplink.serve(session, known);
     if (uplink.done) return;
     clearTimeout(this.steadyTimer);
-    this.steadyTimer = setTimeout(() => this.backOff.reset(), STEADY_MS).unref();
+    this.steadyTimer = setTimeout(() => this.settle(), STEADY_MS).unref();
     if (options.strategy === 'failover' && remoteIndex > 0) this.planFailback();
     if (options.start === 'lazy') this.watchIdle(uplink);
+  }
+
+  private settle(): void {
+    this.steady = true;
+    this.triedSinceWait = 0;
+    this.backOff.reset();
+    if (this.remoteIndex === 0) this.failbackGrowth = 1;
   }
 
   private failed(error: Error): void {
@@ -348,7 +361,7 @@ export class Line implements OutgoingLane {
     this.goOn();
   }
 
-  /** After a failure or a loss: the next remote at once, until all have been tried; then a wait. */
+  /** After a failure or a connection that did not last: the next remote at once, until all have been tried; then a wait. */
   private goOn(): void {
     const { options } = this.terms;
     if (this.stopping) return;
@@ -381,6 +394,7 @@ export class Line implements OutgoingLane {
     const moving = this.movingTo;
     if (moving !== undefined) {
       this.movingTo = undefined;
+      this.triedSinceWait = 0; // where it came from serves: it may go back there at once
       return this.take(moving, 0);
     }
     if (uplink.draining && options.start === 'lazy' && uplink.reason === IDLE) {
@@ -392,11 +406,12 @@ export class Line implements OutgoingLane {
       bridge: options.name,
       remote: this.remote,
     });
-    // What was lost is tried again first; other remotes follow when that fails.
-    this.triedSinceWait = -1;
-    this.retrySame();
+    if (this.steady) return this.retrySame();
+    if (this.remoteIndex === 0) this.failbackGrowth = Math.min(this.failbackGrowth * 2, FAILBACK_GROWTH_MAX);
+    this.goOn();
   }
 
+  /** What was lost is tried again first; other remotes follow when that fails. */
   private retrySame(): void {
     const { options } = this.terms;
     if (options.start === 'once') return this.become(LineState.Idle);
@@ -411,9 +426,9 @@ export class Line implements OutgoingLane {
   // ---- back to the primary ----
 
   private planFailback(): void {
-    const { failbackSeconds } = this.terms.options;
+    const waitMs = this.terms.options.failbackSeconds * 1000 * this.failbackGrowth;
     clearTimeout(this.failbackTimer);
-    this.failbackTimer = setTimeout(() => this.tryPrimary(), failbackSeconds * 1000).unref();
+    this.failbackTimer = setTimeout(() => this.tryPrimary(), waitMs).unref();
   }
 
   private tryPrimary(): void {

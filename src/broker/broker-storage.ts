@@ -70,6 +70,7 @@ export class BrokerStorage {
     this.sweepTimer = setTimeout(() => {
       const retained = this.retained!.sweep();
       const sessions = this.sessions!.sweep();
+      this.store.checkPlace();
       this.store.reclaim();
       this.sweepIn(retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
     }, ms).unref();
@@ -85,9 +86,10 @@ export class BrokerStorage {
     try {
       await this.store.close();
     } catch (error) {
+      const gone = error instanceof Fault && error.code === 'STORAGE_FOLDER_GONE';
       throw new Fault(
         'STORAGE_NOT_SAVED',
-        `the last changes could not be stored in ${this.folder} (${(error as Error).message}); none of them was acknowledged`,
+        `the last changes could not be stored in ${this.folder} (${(error as Error).message}); ${gone ? 'what it held is lost, unless it is put back' : 'none of them was acknowledged'}`,
         { cause: error },
       );
     }

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer, connect as dial, type Socket } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair, Readable } from 'node:stream';
-import { describe, it, type TestContext } from 'node:test';
+import { after, describe, it, type TestContext } from 'node:test';
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { freePort } from '../../test/support/free-port.js';
 import { type ConnectOptions, WireClient } from '../../test/support/wire-client.js';
@@ -60,9 +60,13 @@ async function connected(broker: Broker, options: ConnectOptions & { version?: P
   return { client, connack };
 }
 
-async function folder(context: TestContext): Promise<string> {
+/** Removed once the brokers of all tests have stopped. */
+const folders: string[] = [];
+after(() => Promise.all(folders.map((path) => rm(path, { recursive: true, force: true }))));
+
+async function folder(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'dunlin-broker-'));
-  context.after(() => rm(path, { recursive: true, force: true }));
+  folders.push(path);
   return path;
 }
 
@@ -180,7 +184,7 @@ describe('the life of a broker', () => {
 
   for (const mode of ['memory', 'buffered'] as const)
     it(`leaves nothing behind when it is stopped while it starts without a listener, with storage in mode ${mode}`, async (context) => {
-      const storage = { mode, path: await folder(context) };
+      const storage = { mode, path: await folder() };
       const broker = make(context, { storage });
       const start = broker.start();
       const stop = broker.stop();
@@ -208,7 +212,7 @@ describe('the life of a broker', () => {
   });
 
   it('lets nobody in before its storage is open', async (context) => {
-    const broker = make(context, { storage: { mode: 'buffered', path: await folder(context) } });
+    const broker = make(context, { storage: { mode: 'buffered', path: await folder() } });
     const start = broker.start();
     const [, stream] = duplexPair();
     broker.handle(stream);

@@ -20,6 +20,7 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
+import { type HeldPath, holdPath } from './held-path.js';
 import { lockFolder } from './lock.js';
 
 export interface OpenFile {
@@ -52,6 +53,8 @@ export interface FileLayer {
   remove(path: string): void;
   /** Resolves when creations, renames and removals in the folder before the call are on the disk. */
   syncFolder(folder: string): Promise<void>;
+  /** Keeps hold of a file or folder, to see whether its path still leads to it; absent where nobody else can take anything away. */
+  hold?(path: string): HeldPath;
 }
 
 class RealFile implements OpenFile {
@@ -120,6 +123,7 @@ export const realFiles: FileLayer = {
   open: (path) => new RealFile(openSync(path, 'r+')),
   rename: renameSync,
   remove: (path) => rmSync(path, { force: true }),
+  hold: holdPath,
   syncFolder(folder) {
     return new Promise((resolve, reject) => {
       open(folder, 'r', (openError, fd) => {

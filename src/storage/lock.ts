@@ -10,12 +10,15 @@ interface Holder {
   readonly started: string;
 }
 
+export const LOCK = 'lock';
+export const lockPath = (folder: string): string => `${folder}/${LOCK}`;
+
 /**
- * Takes the lock of `folder`; returns what gives it back.
+ * Takes the lock of `folder`; returns what gives it back, unless it is another's by then.
  * Errors  `Fault` STORAGE_IN_USE naming the folder and the process.
  */
 export function lockFolder(folder: string): () => void {
-  const path = `${folder}/lock`;
+  const path = lockPath(folder);
   const mine = `${path}.${process.pid}`;
   const content = JSON.stringify({ pid: process.pid, started: startOf(process.pid) } satisfies Holder);
   // To be read by another user's process in the same folder too: what it cannot read it would take for half written.
@@ -36,7 +39,10 @@ export function lockFolder(folder: string): () => void {
   } finally {
     rmSync(mine, { force: true });
   }
-  return () => rmSync(path, { force: true });
+  return () => {
+    const holder = readHolder(path);
+    if (holder?.pid === process.pid) rmSync(path, { force: true });
+  };
 }
 
 /** Removes a lock whose process is gone, unless another process was quicker and the lock is that one's now. */

@@ -18,6 +18,7 @@ import { Fault, type Logger } from '../base/index.js';
 import { dumpFrames } from './dump-frames.js';
 import type { Entry } from './entry.js';
 import type { FileLayer, OpenFile } from './files.js';
+import type { HeldPath } from './held-path.js';
 import {
   FRAME_HEAD_BYTES,
   readOperations,
@@ -33,6 +34,7 @@ import { type FreshSlot, MemTable } from './memtable.js';
 import { mergeEntries } from './merge.js';
 import type { DurabilityMode } from './mode.js';
 import { OpenFrame } from './open-frame.js';
+import { checkHeld, isGone, Place } from './place.js';
 import { recover } from './recovery.js';
 import { replayInto } from './replay.js';
 import { BlockCache, Table, type TableFigures } from './table.js';
@@ -73,6 +75,8 @@ interface Segment {
   readonly number: number;
   /** One for each copy. */
   readonly files: readonly OpenFile[];
+  /** Their paths, where they may lead elsewhere one day. */
+  readonly held: ReadonlyMap<string, HeldPath>;
 }
 
 interface Waiter {
@@ -123,7 +127,7 @@ export class Store {
   private manifestChange: Promise<void> = Promise.resolve();
   private retry: NodeJS.Timeout | undefined;
   private backgroundSync: NodeJS.Timeout | undefined;
-  private unlock: () => void = () => {};
+  private place: Place | undefined;
   private closed = false;
 
   constructor(private readonly options: StoreOptions) {
@@ -151,7 +155,7 @@ export class Store {
     try {
       await this.recover();
     } catch (error) {
-      this.unlock();
+      this.place?.leave();
       if (error instanceof Fault || (error as NodeJS.ErrnoException).code === undefined) throw error;
       const { folder } = this.options;
       throw new Fault('STORAGE_UNUSABLE', `the data folder ${folder} cannot be used: ${(error as Error).message}`, {
@@ -364,6 +368,17 @@ export class Store {
 
   // ---- failure ----
 
+  /** Fails where what is written goes to files that are not in the data folder any more. To be called now and then. */
+  checkPlace(): void {
+    if (this.segment === undefined || this.closed) return;
+    try {
+      this.place?.check();
+      checkHeld(this.segment.held);
+    } catch (error) {
+      this.fail(error as Error);
+    }
+  }
+
   private fail(error: Error): void {
     if (this.failed !== undefined || this.closed) return;
     this.failed = error;
@@ -398,6 +413,8 @@ export class Store {
     let segment: Segment | undefined;
     let named = false;
     try {
+      if (isGone(this.failed)) this.place!.checkWhole(this.manifest, [this.manifest.generation, this.generation]);
+      else this.place!.check();
       if (this.frozen !== undefined) this.thaw();
       this.beforeRotation();
       this.commit(); // whatever stands in the open frame is in the memtable too
@@ -434,6 +451,7 @@ export class Store {
       this.onHealth(undefined);
     } catch (error) {
       log.debug('storage.still-failing', (error as Error).message);
+      if (isGone(error)) this.failed = error as Error; // it says what to do
       if (segment !== undefined) {
         close(segment);
         // A manifest that names it may be on the disk, however its writing ended.
@@ -482,18 +500,23 @@ export class Store {
   private createSegment(number: number, sequence: number): Segment {
     const head = segmentHead(sequence);
     const files: OpenFile[] = [];
+    const held = new Map<string, HeldPath>();
+    const segment = { number, files, held };
     try {
       for (const folder of this.folders) {
-        const file = this.options.files.create(`${folder}/${logName(number)}`);
+        const path = `${folder}/${logName(number)}`;
+        const file = this.options.files.create(path);
         files.push(file);
         file.append(head);
+        const way = this.options.files.hold?.(path);
+        if (way !== undefined) held.set(path, way);
       }
     } catch (error) {
-      for (const file of files) file.close();
+      close(segment);
       throw error;
     }
     this.folderDirty = true;
-    return { number, files };
+    return segment;
   }
 
   /**
@@ -679,9 +702,8 @@ export class Store {
   // ---- opening and closing ----
 
   private async recover(): Promise<void> {
-    const { files, folder, onReplay } = this.options;
-    for (const each of this.folders) files.makeFolder(each);
-    this.unlock = files.lock(folder);
+    const { files, onReplay } = this.options;
+    this.place = new Place(files, this.folders);
     const found = await recover(files, this.folders, this.options.log, this.cache, (memtable, tables) => {
       this.memtable = memtable;
       this.tables = tables;
@@ -705,6 +727,7 @@ export class Store {
   /** Writes and syncs everything and gives the folder back. Errors: what kept the last operations from being stored. */
   async close(): Promise<void> {
     if (this.closed) return;
+    this.checkPlace();
     if (this.persistent) this.beforeRotation();
     this.commit();
     const { failed } = this;
@@ -731,7 +754,7 @@ export class Store {
       if (this.segment) close(this.segment);
       this.segment = undefined;
       for (const table of this.tables) table.close();
-      this.unlock();
+      this.place?.leave();
     }
   }
 
@@ -745,8 +768,8 @@ export class Store {
   }
 }
 
-function close(segment: Segment): void {
-  for (const file of segment.files) file.close();
+function close({ files, held }: Segment): void {
+  for (const each of [...files, ...held.values()]) each.close();
 }
 
 /** Removing what is not needed any more may fail: the next start tries again. */

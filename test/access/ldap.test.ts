@@ -66,6 +66,17 @@ uid: nopassword
 cn: Third Twin
 sn: T
 
+dn: ou=secret,dc=example
+objectClass: organizationalUnit
+ou: secret
+
+dn: uid=Eve,ou=secret,dc=example
+objectClass: inetOrgPerson
+uid: Eve
+cn: Eve
+sn: E
+userPassword: one
+
 dn: ou=groups,dc=example
 objectClass: organizationalUnit
 ou: groups
@@ -118,8 +129,31 @@ describe('LDAP', { skip: server === undefined }, () => {
         ['ada,ou=people', 'one', badLogin],
         ['*', 'one', badLogin],
       ]);
+      for (const username of ['ada', 'ADA', ' ada', 'Ada  '])
+        assert.equal(await nameOf(scene, username, 'one'), 'ada', 'as the directory has it');
+      assert.equal(await nameOf(scene, 'WE,  IRD', 'two'), 'we, ird');
       assert.equal(await loginCode(scene, undefined), notAuthorized);
     });
+  });
+
+  it('takes a name in one spelling only where the directory does not let the user read it, but the broker perhaps', async () => {
+    const userDn = 'uid=${username},ou=secret,dc=example';
+    await withBroker({ authentication: [{ type: 'ldap', url: plain, userDn }] }, async (scene) => {
+      await tryLogins(scene, [
+        ['eve', 'one', ok],
+        ['EVE', 'one', notAuthorized],
+        ['eve ', 'one', notAuthorized],
+        ['EVE', 'two', badLogin],
+      ]);
+      assert.equal(await nameOf(scene, 'eve', 'one'), 'eve');
+    });
+    const { bindDn, bindPassword } = searching;
+    await withBroker(
+      { authentication: [{ type: 'ldap', url: plain, userDn, bindDn, bindPassword }] },
+      async (scene) => {
+        for (const username of ['eve', 'EVE']) assert.equal(await nameOf(scene, username, 'one'), 'Eve');
+      },
+    );
   });
 
   it('searches for the user, then binds, and takes the groups along', async () => {

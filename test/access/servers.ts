@@ -114,6 +114,7 @@ export async function startSlapd(
     `rootpw ${password}`,
     `directory ${folder}`,
     'access to attrs=userPassword by anonymous auth by * none',
+    'access to dn.subtree="ou=secret,dc=example" by anonymous auth by * none',
     'access to * by users read by anonymous auth',
   ];
   if (tls !== undefined) {

@@ -92,7 +92,7 @@ describe('while an answer is waited for', () => {
         const will = { topicName: 'w', payload: Buffer.alloc(0), qos: 0 as const, retain: false };
         client.sendConnect({ clientId: 'c', username: 'ada', password: 'x', will });
         const [question] = await hand.questions(1);
-        scene.broker.protect({ users: [{ username: 'bob', password: 'x' }] });
+        await scene.broker.replaceAccess({ users: [{ username: 'bob', password: 'x' }] });
         await turn();
         await turn();
         question!.answer(0);

@@ -16,6 +16,12 @@ import { type ToolName, type ToolOptions, UsageError } from './tool-options.js';
 
 export const exitCodes = { ok: 0, failed: 1, timedOut: 27 } as const;
 
+/** What a shell says of a program that a signal ended. */
+export const endedBy = (signal: number): number => 128 + signal;
+
+/** After a signal, what is still on its way to the server or to a reader of the output may keep the process so long. */
+const STOP_PATIENCE_MS = 3000;
+
 /** One run of a tool between connecting and its end. */
 export class ToolRun {
   readonly output = new Output(() => this.finish(exitCodes.ok));
@@ -76,7 +82,11 @@ export class ToolRun {
 
   /** Connects, starts the time limit, lets `work` go on, and waits for `finish`. A signal ends it with the exit code of `stoppedBy`. */
   async run(work: () => Promise<void>, stoppedBy: (signal: number) => number = () => exitCodes.ok): Promise<number> {
-    const stop = (_name: string, signal: number) => this.finish(stoppedBy(signal));
+    const stop = (_name: string, signal: number) => {
+      const exitCode = stoppedBy(signal);
+      this.finish(exitCode);
+      setTimeout(() => process.exit(exitCode), STOP_PATIENCE_MS).unref();
+    };
     process.once('SIGINT', stop);
     process.once('SIGTERM', stop);
     try {

@@ -85,7 +85,7 @@ export const bridgeDirectives: readonly DirectiveRow[] = [
     'bridge',
     'flag',
     '`bridges[].strategy`',
-    'with `false` an address whose connection was lost is tried again before the next one',
+    'with `false` an address whose connection lasted ten seconds is tried again before the next one',
   ),
   bridge.differs(
     'start_type',

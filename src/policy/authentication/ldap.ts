@@ -14,15 +14,22 @@ import type { LdapOptions } from '../options.js';
 import type { ConnectRequest } from '../policy.js';
 import { Template } from '../sources/template.js';
 import { ExternalSource } from './external.js';
-import { type Decision, identityOf, next, wrongPassword } from './source.js';
+import { comparedAttributes, namingAttribute, oneName, valuesOf } from './ldap-names.js';
+import { type Decision, denied, identityOf, next, wrongPassword } from './source.js';
 
 const GROUPS_MAX = 1000;
+
+interface FoundUser {
+  readonly dn: string;
+  /** Values of what its name is compared with. */
+  readonly names?: readonly string[];
+}
 
 export class LdapSource extends ExternalSource<ConnectRequest> {
   private readonly userDn: Template | undefined;
   private readonly searchFilter: Template;
-  /** What the user name is compared with. */
-  private readonly nameAttribute: string | undefined;
+  /** Where the directory has the user name. */
+  private readonly nameAttributes: readonly string[];
   /** Connections that wait for their next request. */
   private readonly idle: LdapClient[] = [];
 
@@ -33,7 +40,8 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
     super(options, 'ldap', log);
     this.userDn = options.userDn === undefined ? undefined : new Template(options.userDn, 'login');
     this.searchFilter = new Template(options.searchFilter, 'login');
-    this.nameAttribute = /\(([A-Za-z][\w-]*)=\$\{username\}\)/.exec(options.searchFilter)?.[1];
+    this.nameAttributes =
+      options.userDn === undefined ? comparedAttributes(options.searchFilter) : namingAttribute(options.userDn);
   }
 
   protected async disconnect(): Promise<void> {
@@ -69,7 +77,7 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
 
   private async login(client: LdapClient, request: ConnectRequest): Promise<Decision> {
     const { InvalidCredentialsError } = await import('ldapts');
-    const found: { dn: string; name?: string | undefined } | undefined =
+    const found: FoundUser | undefined =
       this.userDn === undefined
         ? await this.search(client, request)
         : { dn: this.userDn.fill({ client: request }, escapeDn)! };
@@ -86,42 +94,55 @@ export class LdapSource extends ExternalSource<ConnectRequest> {
       return found === undefined ? next : wrongPassword;
     }
     if (found === undefined) return next;
+    const { dn: writtenDn, names } = found.names === undefined ? await this.entryOf(client, found.dn) : found;
+    const username = oneName(request.username!, names ?? []);
+    if (username === undefined) return unnamed;
     const groups = await this.groupsOf(client, found.dn, request);
     const { superuserGroup } = this.options;
     const superuser = superuserGroup !== undefined && groups.includes(superuserGroup);
     return {
       outcome: 'allow',
-      identity: identityOf(this.name, found.name ?? request.username, {
+      identity: identityOf(this.name, username, {
         groups,
-        attributes: { dn: found.dn },
+        attributes: { dn: writtenDn },
         ...(superuser ? { superuser } : {}),
       }),
     };
   }
 
-  private async search(
-    client: LdapClient,
-    request: ConnectRequest,
-  ): Promise<{ dn: string; name: string | undefined } | undefined> {
+  private async search(client: LdapClient, request: ConnectRequest): Promise<FoundUser | undefined> {
     const { searchBase } = this.options;
-    const attribute = this.nameAttribute ?? 'dn';
     await this.bindAsBroker(client);
     const filter = this.searchFilter.fill({ client: request }, escapeFilter)!;
     const { searchEntries } = await client.search(searchBase!, {
       scope: 'sub',
       filter,
-      attributes: [attribute],
+      attributes: this.nameAttributes.length === 0 ? ['dn'] : [...this.nameAttributes],
       sizeLimit: 2,
     });
     // Two that fit are nobody: there is no telling which one was meant.
     const [entry, ...others] = searchEntries;
     if (entry === undefined || others.length > 0) return undefined;
-    // Directories take ADA for ada, rules do not.
-    const names = [entry[attribute]].flat().map(String);
-    const name = names.includes(request.username!)
-      ? undefined
-      : names.find((one) => alike(one) === alike(request.username!));
-    return { dn: entry.dn, name };
+    return { dn: entry.dn, names: valuesOf(entry, this.nameAttributes) };
+  }
+
+  /** An entry as its user, who has just been bound, may read it, else as the broker; `dn` alone where neither may. */
+  private async entryOf(client: LdapClient, dn: string): Promise<FoundUser> {
+    if (this.nameAttributes.length === 0) return { dn };
+    const read = async (): Promise<FoundUser> => {
+      try {
+        const { searchEntries } = await client.search(dn, { scope: 'base', attributes: [...this.nameAttributes] });
+        const [entry] = searchEntries;
+        return entry === undefined ? { dn } : { dn: entry.dn, names: valuesOf(entry, this.nameAttributes) };
+      } catch (error) {
+        if (mayNotRead(error)) return { dn };
+        throw error;
+      }
+    };
+    const entry = await read();
+    if ((entry.names ?? []).length > 0 || this.options.bindDn === undefined) return entry;
+    await this.bindAsBroker(client);
+    return read();
   }
 
   private async groupsOf(client: LdapClient, dn: string, request: ConnectRequest): Promise<string[]> {
@@ -210,13 +231,20 @@ function once<Make extends typeof connect | typeof connectSecure>(make: Make): M
   }) as Make;
 }
 
-/** Names that directories take for one, without blanks and case. */
-const alike = (name: string) => name.normalize('NFKC').trim().replace(/\s+/g, ' ').toLowerCase();
+const unnamed = denied(
+  'the directory does not say how this user name is written: only small ASCII letters without blanks around are taken',
+);
 
 function noSuchUser(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   // noSuchObject, invalidDNSyntax
   return code === 32 || code === 34;
+}
+
+function mayNotRead(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  // insufficientAccessRights, unwillingToPerform; operationsError is what Active Directory says
+  return noSuchUser(error) || code === 50 || code === 53 || code === 1;
 }
 
 /** RFC 4515 §3 */

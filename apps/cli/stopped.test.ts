@@ -1,10 +1,11 @@
-/** Goal: a publish that cannot go on ends when it is told to, or when its connection ends, whatever else stays open. Method: a server that reads nothing. */
+/** Goal: pub and sub end when they are told to, or when their connection ends, whatever does not go on. Method: a server, and a reader, that read nothing. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { createBroker } from '../../src/index.js';
 
 /** A server that says CONNACK and is silent; `connected` is called then. */
 async function deafServer(t: TestContext, connected: (socket: Socket) => void) {
@@ -27,12 +28,16 @@ async function deafServer(t: TestContext, connected: (socket: Socket) => void) {
 }
 
 function publisher(t: TestContext, port: number, ...args: string[]) {
-  const file = fileURLToPath(new URL('./pub.js', import.meta.url));
-  const script = `import { runPub } from ${JSON.stringify(file)}; process.exitCode = await runPub(process.argv.slice(1));`;
+  return tool(t, 'Pub', port, ...args);
+}
+
+function tool(t: TestContext, name: 'Pub' | 'Sub' | 'Rr', port: number, ...args: string[]) {
+  const file = fileURLToPath(new URL(`./${name.toLowerCase()}.js`, import.meta.url));
+  const script = `import { run${name} } from ${JSON.stringify(file)}; process.exitCode = await run${name}(process.argv.slice(1));`;
   const all = ['-h', '127.0.0.1', '-p', String(port), '-t', 'a', ...args];
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, '--', ...all], {
     env: { ...process.env, XDG_CONFIG_HOME: '/nonexistent' },
-    stdio: ['pipe', 'ignore', 'ignore'],
+    stdio: ['pipe', 'pipe', 'ignore'],
   });
   child.stdin!.on('error', () => {}); // it stays open here, and ends there
   t.after(() => child.kill('SIGKILL'));
@@ -65,10 +70,34 @@ test('a pause between two repetitions ends with the first signal', async (t) => 
   assert.deepEqual(await once(child, 'exit'), [128 + 2, null]);
 });
 
+test('rr that has no response yet says so when a signal ends it', async (t) => {
+  const connected = deferred();
+  const port = await deafServer(t, () => connected.resolve());
+  const child = tool(t, 'Rr', port, '-e', 'b', '-m', 'x');
+  await connected.promise;
+  child.kill('SIGTERM');
+  assert.deepEqual(await once(child, 'exit'), [128 + 15, null]);
+});
+
 test('lines end when the connection does, though more may come', async (t) => {
   const port = await deafServer(t, (socket) => socket.end());
   const child = publisher(t, port, '-l');
   assert.deepEqual(await once(child, 'exit'), [7, null]);
+});
+
+test('sub ends with the first signal while nobody reads what it prints', async (t) => {
+  const broker = createBroker({ config: { listeners: [{ name: 'test', port: 0, host: '127.0.0.1' }] } });
+  await broker.start();
+  t.after(() => broker.stop());
+  const subscribed = deferred();
+  broker.on('subscribed', () => subscribed.resolve());
+  const child = tool(t, 'Sub', broker.listeners[0]!.port!, '-q', '1');
+  await subscribed.promise;
+  for (let count = 0; count < 8; count++) broker.publish('a', Buffer.alloc(1_000_000, 'x'), { qos: 1 });
+  // it has printed them, as far as that goes, when it has acknowledged them
+  while (broker.status().queuedMegabytes > 0 || broker.metrics.publishSent < 8) await new Promise(setImmediate);
+  child.kill('SIGTERM');
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
 });
 
 function deferred() {
