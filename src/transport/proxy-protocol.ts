@@ -175,9 +175,17 @@ function refuse({ name, log, onRefused }: ProxyOptions, peer: PeerAddress, sente
   });
 }
 
-/** Consumes the header of an accepted stream, then hands the stream up with the address the header tells. */
-export function acceptProxied(inner: ByteStream, options: ProxyOptions, onStream: AcceptStream): void {
-  inner.start(new ProxiedStream(inner, options, onStream));
+/**
+ * Consumes the header of an accepted stream, then hands the stream up with the address the header tells. `onGone` is told when the stream is
+ * closed, handed up or not.
+ */
+export function acceptProxied(
+  inner: ByteStream,
+  options: ProxyOptions,
+  onStream: AcceptStream,
+  onGone: () => void = () => {},
+): void {
+  inner.start(new ProxiedStream(inner, options, onStream, onGone));
 }
 
 class ProxiedStream implements ByteStream, ByteSink {
@@ -196,6 +204,7 @@ class ProxiedStream implements ByteStream, ByteSink {
     private readonly inner: ByteStream,
     private readonly options: ProxyOptions,
     private readonly onStream: AcceptStream,
+    private readonly onGone: () => void,
   ) {
     this.peer = inner.peer;
     this.reader = new HeaderReader(options.accept, options.requireTls ?? false);
@@ -266,6 +275,7 @@ class ProxiedStream implements ByteStream, ByteSink {
     clearTimeout(this.deadline);
     this.closed = true;
     this.failure = error;
+    this.onGone();
     this.sink?.onClosed(error);
   }
 
