@@ -133,7 +133,7 @@ function upgrade(scheme: 'ws' | 'wss', port: number, headers: Record<string, str
 const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 const ended = (socket: Socket) => closing(socket.resume());
 
-describe('whoever may not come', () => {
+describe('whoever may not come', { timeout: 120_000 }, () => {
   for (const kind of ['mqtts', 'wss'] as const)
     it(`gets no ServerHello (${kind})`, async () => {
       const scene = await listen(kind, {}, { isWelcome: false });
@@ -458,7 +458,7 @@ const endings: [string, readonly Kind[], Options, (scene: Scene, kind: Kind) => 
   ],
 ];
 
-describe('a place is given back by one', () => {
+describe('a place is given back by one', { timeout: 120_000 }, () => {
   for (const [what, kinds, options, end] of endings)
     for (const kind of kinds)
       it(`${what} (${kind})`, async () => {

@@ -25,7 +25,7 @@ interface Door {
   readonly proxied: boolean;
 }
 
-describe('connections that may not be', { timeout: 300_000 }, () => {
+describe('connections that may not be', { timeout: 120_000 }, () => {
   const folder = new Folder();
   let tls: NonNullable<ListenerInput['tls']>;
 
