@@ -68,7 +68,8 @@ async function listen(kind: Kind, options: Options, { enters = true, isWelcome =
     };
     return { identify, release };
   };
-  const { proxied = false, judge, handshakeTimeoutMs = 60_000, ...web } = options;
+  // By default longer than a test may take: no place waits for it.
+  const { proxied = false, judge, handshakeTimeoutMs = 600_000, ...web } = options;
   const tls: TlsProvider = {
     terms: { context: identity, ...(judge === undefined ? {} : { judge }) },
     pskHint: undefined,

@@ -310,6 +310,7 @@ export function consumeProxyHeader(
   const finish = () => {
     clearTimeout(deadline);
     socket.off('readable', onReadable);
+    socket.off('end', onEnd);
     socket.off('close', finish);
   };
   const fail = (sentence: string) => {
@@ -317,6 +318,8 @@ export function consumeProxyHeader(
     refuse(options, socketPeer, sentence);
     socket.destroy();
   };
+  // An HTTP server leaves its own half open.
+  const onEnd = () => void socket.destroy();
   const onReadable = () => {
     const bytes = socket.read() as Buffer | null;
     if (bytes === null) return;
@@ -333,5 +336,6 @@ export function consumeProxyHeader(
   const deadline = setTimeout(() => fail('its PROXY protocol header did not come in time'), options.timeoutMs).unref();
   socket.on('error', () => {}); // the close that follows is all that matters here
   socket.on('close', finish);
+  socket.on('end', onEnd);
   socket.on('readable', onReadable);
 }
