@@ -230,7 +230,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       log,
       metrics,
       connections,
-      accept: (stream, listener, count) => this.admission.accept(stream, listener, count),
+      door: (listener) => this.admission.door(listener),
     });
     this.bridging = new Bridges(this.context, log, (bridge) => {
       if (this.events.has('bridgeChanged')) this.events.emit('bridgeChanged', { bridge: bridge() });
@@ -401,17 +401,14 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   handle(stream: Duplex, options: { readonly allowAnonymous?: boolean } = {}): void {
     checkHandle(stream, options);
-    this.admission.accept(
-      new NodeStream(stream, undefined, securityOfSocket(stream)),
-      this.ownListener('handle', options.allowAnonymous ?? true),
-      { connections: 0 },
-    );
+    const door = this.admission.door(this.ownListener('handle', options.allowAnonymous ?? true));
+    door.accept(new NodeStream(stream, undefined, securityOfSocket(stream)), undefined);
   }
 
   attachWebSocket(server: HttpServer, options: AttachOptions = {}): () => void {
     checkAttach(server, options);
     const listener = this.ownListener('attached', options.allowAnonymous ?? true);
-    const count = { connections: 0 };
+    const door = this.admission.door(listener);
     const detach = attachWebSocket(server, {
       name: listener.name,
       path: options.path ?? '/mqtt',
@@ -421,7 +418,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       onRefused: () => {
         this.metrics.connectionsRefused++;
       },
-      onStream: (stream) => this.admission.accept(stream, listener, count),
+      onStream: (stream) => door.accept(stream, undefined),
     });
     this.detachers.add(detach);
     return () => {

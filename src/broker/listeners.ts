@@ -16,8 +16,6 @@ import type { BrokerMetrics } from '../metrics/index.js';
 import { type ProtocolVersion, ReasonCode } from '../protocol/index.js';
 import {
   type AcceptStream,
-  acceptProxied,
-  type ByteStream,
   type HttpDocument,
   type Listener,
   listenTcp,
@@ -25,6 +23,7 @@ import {
   listenWebSocket,
   peerName,
 } from '../transport/index.js';
+import type { Door } from './admission.js';
 import type { BoundListener, LiveSettings } from './broker-api.js';
 import { fileAt } from './http-folder.js';
 import { listenOnceMore, placesOf } from './listener-hosts.js';
@@ -36,8 +35,8 @@ export interface ListenerHost {
   readonly log: Logger;
   readonly metrics: BrokerMetrics;
   readonly connections: Iterable<Connection>;
-  /** Takes a stream that came in; `count` is of the connections of its listener. */
-  accept(stream: ByteStream, listener: ListenerOptions, count: { connections: number }): void;
+  /** Through which the clients of a listener come. */
+  door(listener: ListenerOptions): Door;
 }
 
 type ListenerChange = NonNullable<LiveSettings['listeners']>[number];
@@ -70,10 +69,10 @@ export class Listeners {
   async open(config: ListenerConfig): Promise<void> {
     const tls = isSecure(config.protocol) ? await this.prepareTls(config) : undefined;
     const options = optionsOf(config);
-    const count = { connections: 0 };
+    const door = this.host.door(options);
     try {
       for (const place of placesOf(config)) {
-        const listener = await listenOnceMore(place, (where) => this.listen(where, options, count, tls));
+        const listener = await listenOnceMore(place, (where) => this.listen(where, door, tls));
         this.bound.push({ listener, config, tls, options });
       }
     } catch (error) {
@@ -96,12 +95,9 @@ export class Listeners {
   /** Changes what may change of a listener while it listens. */
   change(change: ListenerChange): void {
     const { name, connectionsMax, protocolVersions } = change;
-    for (const { config, options, listener } of this.bound) {
+    for (const { config, options } of this.bound) {
       if (config.name !== name) continue;
-      if (connectionsMax !== undefined) {
-        options.connectionsMax = connectionsMax;
-        listener.limit?.(connectionsMax);
-      }
+      if (connectionsMax !== undefined) options.connectionsMax = connectionsMax;
       for (const term of ['allowAnonymous', 'emptyClientIds', 'clientIdPrefix', 'usernameAsClientId'] as const)
         if (change[term] !== undefined) Object.assign(options, { [term]: change[term] });
       if (protocolVersions !== undefined) Object.assign(options, { protocolVersions: versionsOf(protocolVersions) });
@@ -193,10 +189,10 @@ export class Listeners {
 
   /** Hands clients up, but those whose certificate was revoked while OCSP was asked or their HTTP request was awaited. */
   private handingUp(config: ListenerConfig, tls: ListenerTls, handUp: AcceptStream): AcceptStream {
-    return (stream) => {
+    return (stream, place) => {
       const certificate = stream.security?.certificate;
       const reason = certificate && this.refusals(config, tls)(certificate.der, certificate.trusted);
-      if (reason === undefined) return handUp(stream);
+      if (reason === undefined) return handUp(stream, place);
       this.host.log.warning('connection.revoked', `This client may not stay: ${reason}.`, {
         peer: peerName(stream.peer),
         listener: config.name,
@@ -206,18 +202,14 @@ export class Listeners {
     };
   }
 
-  private listen(
-    config: ListenerConfig,
-    options: ListenerOptions,
-    count: { connections: number },
-    tls: ListenerTls | undefined,
-  ): Promise<Listener> {
-    const { name, backlog, connectionsMax, proxyProtocol, proxyTls, httpFolder } = config;
+  private listen(config: ListenerConfig, door: Door, tls: ListenerTls | undefined): Promise<Listener> {
+    const { name, backlog, proxyProtocol, proxyTls, httpFolder } = config;
     const where =
       config.unixPath === undefined
         ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
         : { unixPath: config.unixPath };
-    const accept = (stream: ByteStream): void => this.host.accept(stream, options, count);
+    const accept: AcceptStream = (stream, place) => door.accept(stream, place);
+    const { admit } = door;
     const onStream = tls === undefined ? accept : this.handingUp(config, tls, accept);
     const handshakeTimeoutMs = this.host.limits.connectTimeoutSeconds * 1000;
     const onHandshakeFailed = () => {
@@ -237,7 +229,7 @@ export class Listeners {
         packetBytesMax: () => this.host.limits.packetBytesMax,
         proxyProtocol,
         proxyTls,
-        connectionsMax,
+        admit,
         handshakeTimeoutMs,
         log: this.host.log,
         onRefused,
@@ -251,9 +243,9 @@ export class Listeners {
         name,
         ...where,
         backlog,
-        connectionsMax,
         proxyProtocol,
         proxyTls,
+        admit,
         handshakeTimeoutMs,
         tls,
         log: this.host.log,
@@ -265,22 +257,20 @@ export class Listeners {
       name,
       ...where,
       backlog,
-      onStream:
-        proxyProtocol === 'off'
-          ? onStream
-          : (stream) =>
-              acceptProxied(
-                stream,
-                {
-                  name,
-                  accept: proxyProtocol,
-                  requireTls: proxyTls,
-                  timeoutMs: handshakeTimeoutMs,
-                  log: this.host.log,
-                  onRefused,
-                },
-                onStream,
-              ),
+      onStream,
+      ...(proxyProtocol === 'off'
+        ? {}
+        : {
+            admit,
+            proxy: {
+              name,
+              accept: proxyProtocol,
+              requireTls: proxyTls,
+              timeoutMs: handshakeTimeoutMs,
+              log: this.host.log,
+              onRefused,
+            },
+          }),
     });
   }
 }

@@ -16,4 +16,5 @@ export { type Ban, type BanKind, banKinds, checkBan, type NewBan } from './prote
 export { Protection, type ProtectionOptions } from './protection/protection.js';
 export { type RateRule, rateOutcomes, rateScopes } from './protection/rates.js';
 export { recheckSubscriptions } from './recheck.js';
+export { RefusalLines } from './refusal-lines.js';
 export { AliasesToClient } from './topic-aliases.js';

@@ -75,16 +75,25 @@ export interface PeerAddress {
   readonly localPort: number;
 }
 
-/** What a listener hands up: one accepted stream. */
-export type AcceptStream = (stream: ByteStream) => void;
+/** What a socket holds of its listener, from its accept until it is closed. */
+export interface Place {
+  /** Judges the client by its address, when it is known. False gives the place back: the socket is to be closed. */
+  identify(peer: PeerAddress): boolean;
+  /** The socket is closed, or as good as that. Being called again changes nothing. */
+  release(): void;
+}
+
+/** Asked about each socket that comes, with the address of its other end, be it a proxy's; undefined closes it. */
+export type Admit = (peer: PeerAddress) => Place | undefined;
+
+/** What a listener hands up: one accepted stream, with its place where `Admit` was asked and the client identified. */
+export type AcceptStream = (stream: ByteStream, place?: Place) => void;
 
 /** A bound listening endpoint. */
 export interface Listener {
   readonly name: string;
   /** What it is bound to; the real port where 0 was asked for. `path` for a Unix socket. */
   readonly bound: { readonly address: string; readonly port: number } | { readonly path: string };
-  /** How many connections may be open from now on, where the listener counts them itself, before their streams are handed up. */
-  limit?(connectionsMax: number): void;
   /** Stops accepting. Streams already handed up live on. */
   close(): Promise<void>;
 }

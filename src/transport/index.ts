@@ -1,9 +1,18 @@
-export type { AcceptStream, ByteSink, ByteStream, Listener, PeerAddress, StreamSecurity } from './byte-stream.js';
+export type {
+  AcceptStream,
+  Admit,
+  ByteSink,
+  ByteStream,
+  Listener,
+  PeerAddress,
+  Place,
+  StreamSecurity,
+} from './byte-stream.js';
 export { CompressibleStream } from './compressible-stream.js';
 export { handlesAvailable } from './handle-stream.js';
 export { NodeStream } from './node-stream.js';
 export { canonicalAddress, peerName } from './peer-address.js';
-export { acceptProxied, type ProxyVersions } from './proxy-protocol.js';
+export type { ProxyVersions } from './proxy-protocol.js';
 export type {
   CertificateVerdict,
   ShownCertificate,

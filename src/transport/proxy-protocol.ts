@@ -175,9 +175,17 @@ function refuse({ name, log, onRefused }: ProxyOptions, peer: PeerAddress, sente
   });
 }
 
-/** Consumes the header of an accepted stream, then hands the stream up with the address the header tells. */
-export function acceptProxied(inner: ByteStream, options: ProxyOptions, onStream: AcceptStream): void {
-  inner.start(new ProxiedStream(inner, options, onStream));
+/**
+ * Consumes the header of an accepted stream, then hands the stream up with the address the header tells. `onGone` is told when the stream is
+ * closed, handed up or not.
+ */
+export function acceptProxied(
+  inner: ByteStream,
+  options: ProxyOptions,
+  onStream: AcceptStream,
+  onGone: () => void = () => {},
+): void {
+  inner.start(new ProxiedStream(inner, options, onStream, onGone));
 }
 
 class ProxiedStream implements ByteStream, ByteSink {
@@ -196,6 +204,7 @@ class ProxiedStream implements ByteStream, ByteSink {
     private readonly inner: ByteStream,
     private readonly options: ProxyOptions,
     private readonly onStream: AcceptStream,
+    private readonly onGone: () => void,
   ) {
     this.peer = inner.peer;
     this.reader = new HeaderReader(options.accept, options.requireTls ?? false);
@@ -266,6 +275,7 @@ class ProxiedStream implements ByteStream, ByteSink {
     clearTimeout(this.deadline);
     this.closed = true;
     this.failure = error;
+    this.onGone();
     this.sink?.onClosed(error);
   }
 
@@ -300,6 +310,7 @@ export function consumeProxyHeader(
   const finish = () => {
     clearTimeout(deadline);
     socket.off('readable', onReadable);
+    socket.off('end', onEnd);
     socket.off('close', finish);
   };
   const fail = (sentence: string) => {
@@ -307,6 +318,8 @@ export function consumeProxyHeader(
     refuse(options, socketPeer, sentence);
     socket.destroy();
   };
+  // An HTTP server leaves its own half open.
+  const onEnd = () => void socket.destroy();
   const onReadable = () => {
     const bytes = socket.read() as Buffer | null;
     if (bytes === null) return;
@@ -323,5 +336,6 @@ export function consumeProxyHeader(
   const deadline = setTimeout(() => fail('its PROXY protocol header did not come in time'), options.timeoutMs).unref();
   socket.on('error', () => {}); // the close that follows is all that matters here
   socket.on('close', finish);
+  socket.on('end', onEnd);
   socket.on('readable', onReadable);
 }

@@ -14,11 +14,11 @@
 import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { Server as NetServer, Socket } from 'node:net';
 import type { SecureContext, SecureContextOptions, TLSSocket, TlsOptions, Server as TlsServer } from 'node:tls';
-import { type Logger, LogLevel } from '../base/index.js';
-import type { PeerAddress, StreamSecurity } from './byte-stream.js';
+import { LogLevel } from '../base/index.js';
+import type { ArrivalOptions, Arrivals } from './arrivals.js';
+import type { PeerAddress, Place, StreamSecurity } from './byte-stream.js';
 import { handshakeFailure } from './handshake-failure.js';
 import { peerName, peerOfSocket } from './peer-address.js';
-import { consumeProxyHeader, type ProxyVersions } from './proxy-protocol.js';
 
 /** What the handshake left to be judged. */
 export interface ShownCertificate {
@@ -57,22 +57,20 @@ export interface TlsProvider {
   onChange(listener: () => void): () => void;
 }
 
-export interface SecureOptions {
-  readonly name: string;
+/** `handshakeTimeoutMs` is for the PROXY protocol header, and then again for the handshake with its verdict. */
+export interface SecureOptions extends ArrivalOptions {
   readonly tls: TlsProvider;
-  /** How long the PROXY protocol header, and then the handshake with its verdict, may take. */
-  readonly handshakeTimeoutMs: number;
-  readonly proxyProtocol?: 'off' | ProxyVersions;
-  readonly proxyTls?: boolean;
-  readonly log: Logger;
   /** Counts failures. */
   readonly onHandshakeFailed?: (() => void) | undefined;
-  /** Counts connections that are refused before the handshake. */
-  readonly onRefused?: (() => void) | undefined;
 }
 
 /** Called with every client that may go on. */
-export type OnSecure = (socket: TLSSocket, security: StreamSecurity, peer: PeerAddress) => void;
+export type OnSecure = (
+  socket: TLSSocket,
+  security: StreamSecurity,
+  peer: PeerAddress,
+  place: Place | undefined,
+) => void;
 
 /** What a socket went through before its handshake ended. */
 interface Progress {
@@ -87,11 +85,12 @@ const TICKET_KEY_MS = 12 * 3_600_000;
 
 export class SecureEndpoint {
   private readonly progress = new WeakMap<object, Progress>();
-  /** Sockets in the middle of the handshake. */
-  private readonly shaking = new Set<object>();
   private stopListening: () => void = () => {};
 
-  constructor(private readonly options: SecureOptions) {}
+  constructor(
+    private readonly options: SecureOptions,
+    private readonly arrivals: Arrivals,
+  ) {}
 
   /** What `tls.createServer` or `https.createServer` needs. */
   serverOptions(): TlsOptions {
@@ -116,31 +115,11 @@ export class SecureEndpoint {
 
   /** Takes over `server`, made with `serverOptions`: every client it lets in is handed to `onSecure`. */
   serve(server: TlsServer, onSecure: OnSecure): void {
-    const { tls, handshakeTimeoutMs, proxyProtocol = 'off' } = this.options;
+    const { tls } = this.options;
     const shakeHands = server.listeners('connection') as ((this: NetServer, socket: Socket) => void)[];
-    server.removeAllListeners('connection');
-    const begin = (socket: Socket, peer: PeerAddress) => {
+    this.arrivals.receive(server, (socket, peer) => {
       this.progress.set(socket, { peer });
-      this.shaking.add(socket);
       for (const shake of shakeHands) shake.call(server, socket);
-    };
-    server.on('connection', (socket: Socket) => {
-      const peer = peerOfSocket(socket);
-      if (proxyProtocol === 'off') begin(socket, peer);
-      else
-        consumeProxyHeader(
-          socket,
-          peer,
-          {
-            name: this.options.name,
-            accept: proxyProtocol,
-            requireTls: this.options.proxyTls,
-            timeoutMs: handshakeTimeoutMs,
-            log: this.options.log,
-            onRefused: this.options.onRefused,
-          },
-          (real) => begin(socket, real),
-        );
     });
     server.removeAllListeners('secureConnection');
     server.on('secureConnection', (socket: TLSSocket) => this.shaken(socket, onSecure));
@@ -167,8 +146,7 @@ export class SecureEndpoint {
   /** Called when the endpoint stops accepting: nobody is let in any more, so no handshake is waited for. */
   close(): void {
     this.stopListening();
-    for (const socket of this.shaking) (socket as Socket).destroy();
-    this.shaking.clear();
+    this.arrivals.close();
   }
 
   /** With ticket keys of its own each time: a session that an older context let in is not resumed in this one. */
@@ -200,7 +178,6 @@ export class SecureEndpoint {
   }
 
   private shaken(socket: TLSSocket, onSecure: OnSecure): void {
-    this.shaking.delete(rawSocketOf(socket));
     const progress = this.progressOf(socket);
     const cipher = socket.getCipher();
     let pskIdentity: string | undefined;
@@ -232,7 +209,7 @@ export class SecureEndpoint {
           cipher: security.cipher,
           resumed: socket.isSessionReused(),
         });
-      onSecure(socket, security, progress.peer);
+      onSecure(socket, security, progress.peer, this.arrivals.handUp(rawSocketOf(socket)));
     };
     // A key vouches for the client as a certificate does.
     if (judge === undefined || pskIdentity !== undefined)
@@ -266,7 +243,6 @@ export class SecureEndpoint {
   }
 
   private failed(socket: TLSSocket, error: NodeJS.ErrnoException): void {
-    this.shaking.delete(rawSocketOf(socket));
     const progress = this.progressOf(socket);
     const reason = progress.unknownIdentity
       ? 'the PSK identity is not known'

@@ -4,10 +4,12 @@
  */
 import type { Server } from 'node:net';
 import { createServer } from 'node:net';
-import type { AcceptStream, Listener } from './byte-stream.js';
+import type { AcceptStream, Admit, Listener } from './byte-stream.js';
 import { HandleStream, handlesAvailable, type StreamHandle } from './handle-stream.js';
 import { listenFault } from './listen-fault.js';
 import { NodeStream } from './node-stream.js';
+import { ProxiedStreams } from './proxied-streams.js';
+import type { ProxyOptions } from './proxy-protocol.js';
 
 export interface TcpListenOptions {
   name: string;
@@ -18,6 +20,10 @@ export interface TcpListenOptions {
   ipv6Only?: boolean;
   unixPath?: string;
   backlog?: number;
+  /** Expects a PROXY protocol header ahead of each stream. */
+  proxy?: ProxyOptions;
+  /** Asked with `proxy` only: without one a stream is complete when it comes, and `onStream` can judge it. */
+  admit?: Admit;
   onStream: AcceptStream;
   /** For tests: drive connections by `net.Socket` even where handles are available. */
   plainSockets?: boolean;
@@ -42,8 +48,10 @@ export function listenTcp(options: TcpListenOptions): Promise<Listener> {
       () => {
         server.off('error', refused);
         server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
-        accept(server, options);
-        resolve(listenerOf(server, options));
+        const { proxy, admit, onStream } = options;
+        const proxied = proxy === undefined ? undefined : new ProxiedStreams(proxy, admit, onStream);
+        accept(server, proxied === undefined ? options : { ...options, onStream: (stream) => proxied.take(stream) });
+        resolve(listenerOf(server, options, proxied));
       },
     );
   });
@@ -60,7 +68,7 @@ function accept(server: Server, options: TcpListenOptions): void {
   };
 }
 
-function listenerOf(server: Server, options: TcpListenOptions): Listener {
+function listenerOf(server: Server, options: TcpListenOptions, proxied: ProxiedStreams | undefined): Listener {
   const address = server.address();
   return {
     name: options.name,
@@ -68,6 +76,9 @@ function listenerOf(server: Server, options: TcpListenOptions): Listener {
       typeof address === 'object' && address !== null
         ? { address: address.address, port: address.port }
         : { path: options.unixPath ?? '' },
-    close: () => new Promise<void>((resolve) => server.close(() => resolve())),
+    close: () => {
+      proxied?.close();
+      return new Promise<void>((resolve) => server.close(() => resolve()));
+    },
   };
 }

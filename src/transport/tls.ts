@@ -1,5 +1,6 @@
 /** MQTT over TLS on a TCP address or a Unix socket. */
 import { createServer, type Server } from 'node:tls';
+import { Arrivals } from './arrivals.js';
 import type { AcceptStream, Listener } from './byte-stream.js';
 import { listenFault } from './listen-fault.js';
 import { SecureEndpoint, type SecureOptions } from './secure-server.js';
@@ -12,8 +13,6 @@ export interface TlsListenOptions extends SecureOptions {
   readonly unixPath?: string;
   readonly ipv6Only?: boolean;
   readonly backlog?: number;
-  /** Bounds sockets, those in the middle of the handshake included; more are closed at once. */
-  readonly connectionsMax?: number;
   readonly onStream: AcceptStream;
 }
 
@@ -23,10 +22,11 @@ export interface TlsListenOptions extends SecureOptions {
  * Errors  `Fault` as `listenTcp`.
  */
 export function listenTls(options: TlsListenOptions): Promise<Listener> {
-  const endpoint = new SecureEndpoint(options);
+  const endpoint = new SecureEndpoint(options, new Arrivals(options));
   const server = createServer({ ...endpoint.serverOptions(), noDelay: true });
-  if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
-  endpoint.serve(server, (socket, security, peer) => options.onStream(secureStream(socket, peer, security)));
+  endpoint.serve(server, (socket, security, peer, place) =>
+    options.onStream(secureStream(socket, peer, security), place),
+  );
   const { name, host, port, unixPath, backlog, ipv6Only = false } = options;
   return new Promise((resolve, reject) => {
     const refused = (error: NodeJS.ErrnoException) => reject(listenFault(name, unixPath ?? `${host}:${port}`, error));
@@ -34,10 +34,7 @@ export function listenTls(options: TlsListenOptions): Promise<Listener> {
     server.listen({ ...(unixPath === undefined ? { host, port, ipv6Only } : { path: unixPath }), backlog }, () => {
       server.off('error', refused);
       server.on('error', () => {}); // a failed accept (out of descriptors) concerns that peer alone
-      const limit = (connectionsMax: number) => {
-        server.maxConnections = connectionsMax;
-      };
-      resolve({ name, bound: boundTo(server, unixPath), limit, close: () => closeServer(server, endpoint) });
+      resolve({ name, bound: boundTo(server, unixPath), close: () => closeServer(server, endpoint) });
     });
   });
 }

@@ -1,32 +1,34 @@
 /**
  * A listening endpoint for MQTT over WebSocket, with TLS or without, and an HTTP server of its own that serves little else: what it is
  * given by path, such as a revocation list.
+ *
+ * Shape    A socket is a connection like any other from its accept on, whatever it asks for: one that fetches a document, or is answered
+ *          with 404, has its place until it closes, which is right after the answer (there is no second request), or when the answer is not
+ *          taken for `handshakeTimeoutMs`. That of a trusted proxy is nobody's until an upgrade names the client; only then, and not for
+ *          documents, is that client judged.
  */
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
-import type { Listener, PeerAddress, StreamSecurity } from './byte-stream.js';
+import { type ArrivalOptions, Arrivals } from './arrivals.js';
+import type { Listener, PeerAddress, Place, StreamSecurity } from './byte-stream.js';
 import { listenFault } from './listen-fault.js';
 import { peerName, peerOfSocket } from './peer-address.js';
-import { consumeProxyHeader, type ProxyVersions } from './proxy-protocol.js';
 import { SecureEndpoint, type TlsProvider } from './secure-server.js';
-import { attachWebSocket, type WebSocketOptions } from './websocket.js';
+import { attachWebSocket, trustedBy, type WebSocketOptions } from './websocket.js';
 
-export interface WebSocketListenOptions extends Omit<WebSocketOptions, 'peerOf' | 'securityOf'> {
+/** `handshakeTimeoutMs` is for the PROXY protocol header, TLS, the HTTP request, and for an answer that is not taken. */
+export interface WebSocketListenOptions
+  extends Omit<WebSocketOptions, 'peerOf' | 'securityOf' | 'placeOf'>,
+    ArrivalOptions {
   /** Either host and port, or unixPath. */
   readonly host?: string;
   readonly port?: number;
   readonly unixPath?: string;
   readonly backlog?: number;
   readonly ipv6Only?: boolean;
-  readonly proxyProtocol?: 'off' | ProxyVersions;
-  readonly proxyTls?: boolean;
-  /** Bounds sockets, those in the middle of the handshake included; more are closed at once. */
-  readonly connectionsMax?: number;
-  /** How long the PROXY protocol header and the HTTP request may take. */
-  readonly handshakeTimeoutMs: number;
   /** Makes it WSS. */
   readonly tls?: TlsProvider;
   readonly onHandshakeFailed?: () => void;
@@ -57,12 +59,13 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 5000),
     keepAliveTimeout: 5000,
   };
+  const arrivals = new Arrivals(options, trustedBy(options.trustedProxies ?? []));
   const endpoint =
-    options.tls === undefined ? undefined : new SecureEndpoint({ ...options, tls: withHttp(options.tls) });
+    options.tls === undefined ? undefined : new SecureEndpoint({ ...options, tls: withHttp(options.tls) }, arrivals);
   const server =
     endpoint === undefined ? createServer(settings) : createSecureServer({ ...settings, ...endpoint.serverOptions() });
-  if (options.connectionsMax !== undefined) server.maxConnections = options.connectionsMax;
   server.on('request', (request, response) => {
+    request.socket.setTimeout(handshakeTimeoutMs);
     const path = (request.url ?? '').split('?')[0]!;
     const found = path === options.path;
     const document = found || !/^(GET|HEAD)$/.test(request.method ?? '') ? undefined : options.documentAt?.(path);
@@ -80,17 +83,15 @@ export function listenWebSocket(options: WebSocketListenOptions): Promise<Listen
     });
     response.end(found ? 'This is MQTT over WebSocket.\n' : 'Not found.\n');
   });
-  const known = below(server, endpoint, options);
+  const known = below(server, endpoint, arrivals);
   attachWebSocket(server, { ...options, ...known });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
     refuseRequest(error, socket, options, known.peerOf),
   );
-  const listening = bind(server, options);
-  if (endpoint === undefined) return listening;
-  return listening.then((listener) => ({
+  return bind(server, options).then((listener) => ({
     ...listener,
     close: () => {
-      endpoint.close();
+      (endpoint ?? arrivals).close();
       return listener.close();
     },
   }));
@@ -101,7 +102,7 @@ function refuseRequest(
   { code }: NodeJS.ErrnoException,
   socket: Duplex,
   { name, log, onRefused }: WebSocketListenOptions,
-  peerOf: (socket: Duplex) => PeerAddress = (each) => peerOfSocket(each as Socket),
+  peerOf: (socket: Duplex) => PeerAddress,
 ): void {
   const late = code === 'ERR_HTTP_REQUEST_TIMEOUT';
   if (code !== 'ECONNRESET') {
@@ -138,48 +139,26 @@ function withHttp(tls: TlsProvider): TlsProvider {
 function below(
   server: Server,
   endpoint: SecureEndpoint | undefined,
-  options: WebSocketListenOptions,
-): Pick<WebSocketOptions, 'peerOf' | 'securityOf'> {
-  if (endpoint === undefined) {
-    const { proxyProtocol = 'off' } = options;
-    return proxyProtocol === 'off' ? {} : { peerOf: behindProxy(server, proxyProtocol, options) };
-  }
-  const known = new WeakMap<Duplex, { peer: PeerAddress; security: StreamSecurity }>();
-  const serveHttp = server.listeners('secureConnection') as ((this: Server, socket: Socket) => void)[];
-  endpoint.serve(server as unknown as TlsServer, (socket, security, peer) => {
-    known.set(socket, { peer, security });
+  arrivals: Arrivals,
+): Required<Pick<WebSocketOptions, 'peerOf' | 'securityOf' | 'placeOf'>> {
+  const known = new WeakMap<
+    Duplex,
+    { peer: PeerAddress; security: StreamSecurity | undefined; place: Place | undefined }
+  >();
+  const layer = endpoint === undefined ? 'connection' : 'secureConnection';
+  const serveHttp = server.listeners(layer) as ((this: Server, socket: Socket) => void)[];
+  const handUp = (socket: Socket, security: StreamSecurity | undefined, peer: PeerAddress, place?: Place) => {
+    known.set(socket, { peer, security, place });
     for (const serve of serveHttp) serve.call(server, socket);
-  });
+  };
+  if (endpoint === undefined)
+    arrivals.receive(server, (socket, peer) => handUp(socket, undefined, peer, arrivals.handUp(socket)));
+  else endpoint.serve(server as unknown as TlsServer, handUp);
   return {
     peerOf: (socket) => known.get(socket)?.peer ?? peerOfSocket(socket as Socket),
     securityOf: (socket) => known.get(socket)?.security,
+    placeOf: (socket) => known.get(socket)?.place,
   };
-}
-
-/** Makes the server read each connection's PROXY protocol header first. Returns who is at the other end of a socket. */
-function behindProxy(
-  server: Server,
-  accept: ProxyVersions,
-  options: WebSocketListenOptions,
-): (socket: Duplex) => PeerAddress {
-  const peers = new WeakMap<Duplex, PeerAddress>();
-  const serveHttp = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
-  server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
-    const proxy = {
-      name: options.name,
-      accept,
-      requireTls: options.proxyTls,
-      timeoutMs: options.handshakeTimeoutMs,
-      log: options.log,
-      onRefused: options.onRefused,
-    };
-    consumeProxyHeader(socket, peerOfSocket(socket), proxy, (peer) => {
-      peers.set(socket, peer);
-      for (const serve of serveHttp) serve.call(server, socket);
-    });
-  });
-  return (socket) => peers.get(socket) ?? peerOfSocket(socket as Socket);
 }
 
 function bind(
@@ -197,10 +176,7 @@ function bind(
         typeof address === 'object' && address !== null
           ? { address: address.address, port: address.port }
           : { path: unixPath ?? '' };
-      const limit = (connectionsMax: number) => {
-        server.maxConnections = connectionsMax;
-      };
-      resolve({ name, bound, limit, close: async () => stopAccepting(server) });
+      resolve({ name, bound, close: async () => stopAccepting(server) });
     });
   });
 }

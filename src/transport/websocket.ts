@@ -9,7 +9,7 @@ import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { Fault, type Logger } from '../base/index.js';
-import type { AcceptStream, ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
+import type { AcceptStream, ByteSink, ByteStream, PeerAddress, Place, StreamSecurity } from './byte-stream.js';
 import { canonicalAddress, peerOfSocket } from './peer-address.js';
 import { securityOfSocket } from './socket-security.js';
 
@@ -162,13 +162,15 @@ export interface WebSocketOptions {
   /** Addresses and networks whose X-Forwarded-For header is believed. */
   readonly trustedProxies?: readonly string[];
   /** Counts requests and connections that are refused. */
-  readonly onRefused?: () => void;
+  readonly onRefused?: (() => void) | undefined;
   readonly onStream: AcceptStream;
   readonly log: Logger;
   /** Who is at the other end of a socket, where something below knows better than the socket. */
   readonly peerOf?: (socket: Duplex) => PeerAddress;
   /** What TLS below the HTTP server agreed on. */
   readonly securityOf?: (socket: Duplex) => StreamSecurity | undefined;
+  /** What a socket was given when it came. */
+  readonly placeOf?: (socket: Duplex) => Place | undefined;
 }
 
 /** The paths at which this module serves an HTTP server, in the order in which they came. */
@@ -200,7 +202,7 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
     handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
   };
   const webSockets = new WebSocketServer(settings);
-  const trusted = trustedNetworks(options.trustedProxies ?? []);
+  const isTrusted = trustedBy(options.trustedProxies ?? []);
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const asked = (request.url ?? '').split('?')[0]!;
     const pathMatches = path === '*' || asked === path;
@@ -208,7 +210,9 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
     if (!pathMatches && (server.listenerCount('upgrade') > paths.size || paths.has(asked) || [...paths][0] !== path))
       return;
     const socketPeer = options.peerOf?.(socket) ?? peerOfSocket(socket as Partial<IncomingMessage['socket']>);
-    const peer = forwardedPeer(request, socketPeer, trusted);
+    const peer = forwardedPeer(request, socketPeer, isTrusted);
+    const place = options.placeOf?.(socket);
+    if (place?.identify(peer) === false) return void socket.destroy();
     const refusal = pathMatches ? refusalOf(request, options) : ([404, 'no WebSocket at this path'] as const);
     if (refusal !== undefined) {
       const [status, reason] = refusal;
@@ -234,6 +238,7 @@ export function attachWebSocket(server: HttpServer, options: WebSocketOptions): 
             request.headers.cookie,
             (options.securityOf ?? securityOfSocket)(socket),
           ),
+          place,
         ),
       );
     } catch (error) {
@@ -281,7 +286,9 @@ function answer(socket: Duplex, status: keyof typeof statusTexts, reason: string
   );
 }
 
-function trustedNetworks(networks: readonly string[]): BlockList {
+/** Says of an address whether it is one of these addresses and networks. */
+export function trustedBy(networks: readonly string[]): (address: string) => boolean {
+  if (networks.length === 0) return () => false;
   const list = new BlockList();
   for (const network of networks) {
     const [address = '', prefix] = network.split('/');
@@ -289,13 +296,15 @@ function trustedNetworks(networks: readonly string[]): BlockList {
     if (prefix === undefined) list.addAddress(address, family);
     else list.addSubnet(address, Number(prefix), family);
   }
-  return list;
+  return (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 }
 
 /** X-Forwarded-For grows to the right, so the client is the rightmost address that is not one of our own proxies. */
-function forwardedPeer(request: IncomingMessage, peer: PeerAddress, trusted: BlockList): PeerAddress {
-  const isTrusted = (address: string) =>
-    isIP(address) !== 0 && trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+function forwardedPeer(
+  request: IncomingMessage,
+  peer: PeerAddress,
+  isTrusted: (address: string) => boolean,
+): PeerAddress {
   const header = request.headers['x-forwarded-for'];
   if (header === undefined || !isTrusted(peer.address)) return peer;
   const hops = (Array.isArray(header) ? header.join(',') : header).split(',').map((hop) => hop.trim());
