@@ -202,9 +202,9 @@ describe('bridges with mosquitto', { skip: programs.includes(undefined), timeout
     const on = (port: number) =>
       reaches(local, 'b', ({ state, remote }) => state === 'connected' && remote.endsWith(`:${port}`));
     await on(first);
+    const there = await subscriber(second, secondary, 'm/#');
     await endProcess(primary.child, 'SIGKILL');
     local.publish('m/a', 'while nobody is there', { qos: 2 });
-    const there = await subscriber(second, secondary, 'm/#');
     await on(second);
     assert.equal(await there.find(/./), 'm/a while nobody is there');
     const again = await mosquitto(first);
