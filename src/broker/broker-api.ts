@@ -17,7 +17,10 @@ export interface BrokerOptions {
   readonly config?: Config | ConfigInput;
   /** Writes nothing by default; `createLogger` writes as the command does. */
   readonly logger?: Logger;
-  /** Decisions that the program takes itself; each one left out is taken as the configuration says. */
+  /**
+   * Decisions that the program takes itself; each one left out is taken as the configuration says. A function whose name is like that of a decision,
+   * and is not, is refused (OPTIONS_INVALID), in an object of a class warned of.
+   */
   readonly policy?: Partial<Policy>;
 }
 
