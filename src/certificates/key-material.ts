@@ -179,7 +179,7 @@ function check(chain: readonly X509Certificate[], source: string, nowMs: number,
   }
 }
 
-export function mention(certificate: X509Certificate): string {
+function mention(certificate: X509Certificate): string {
   return `certificate "${subjectLines(certificate).reverse().join(',')}"`;
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectSocket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
@@ -158,6 +159,23 @@ describe('revocation lists', () => {
       admitted(await scene.try(showing(bob)));
       assert.equal(client.destroyed, false);
       assert.equal(scene.tls.revokedNow(stream.security!.certificate!.der), true);
+    });
+  });
+
+  it('refuse whom a revoked authority has certified, whatever else the client sends along', async () => {
+    const middle = await Authority.create('Middle', root);
+    const eve = await middle.issue('eve');
+    const { serialNumber } = new X509Certificate(middle.certificate);
+    const showingAlso = (...others: string[]) => ({ cert: eve.certificate + others.join(''), key: eve.key });
+    await withScene(mutual, async (scene) => void admitted(await scene.try(showingAlso(middle.certificate))));
+    const crl = folder.write('middle.crl', await root.revoke([serialNumber]));
+    await withScene({ ...mutual, crl: [crl] }, async (scene) => {
+      for (const others of [
+        [middle.certificate],
+        [eve.certificate, middle.certificate],
+        [stranger.certificate, stranger.certificate, middle.certificate],
+      ])
+        assert.equal(await refusal(scene, showingAlso(...others)), 'an issuer of its certificate is revoked.');
     });
   });
 

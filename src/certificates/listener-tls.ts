@@ -191,15 +191,12 @@ export class ListenerTls implements TlsProvider {
     );
   }
 
-  /** The certificate and, where the handshake brought them, its issuers. */
+  /** The certificate and all that the handshake brought with it: its issuers, in whatever order and company the client sent them. */
   private revocationRefusal(certificate: X509Certificate): string | undefined {
     const { revocations } = this.loaded;
     if (revocations.size === 0) return undefined;
     const nowMs = Date.now();
-    const seen = new Set<string>();
-    for (let at: X509Certificate | undefined = certificate; at !== undefined; at = at.issuerCertificate) {
-      if (seen.has(at.fingerprint256)) break;
-      seen.add(at.fingerprint256);
+    for (const at of sentWith(certificate)) {
       const status = revocations.statusOf(at.raw, nowMs);
       if (status === 'unreadable') return 'its certificate, or one of its chain, cannot be read';
       if (status === 'revoked')
@@ -215,16 +212,28 @@ export class ListenerTls implements TlsProvider {
     certificate: X509Certificate,
     trust: Trust,
   ): Promise<string | undefined> {
-    const issuer =
-      certificate.issuerCertificate ??
-      trust.authorities.find(
-        (candidate) => certificate.checkIssued(candidate) && certificate.verify(candidate.publicKey),
-      );
+    // What the client sends next to its certificate may be anything.
+    const issuer = [...sentWith(certificate), ...trust.authorities].find((candidate) =>
+      isIssuer(candidate, certificate),
+    );
     const answer = issuer === undefined ? undefined : await ocsp.statusOf(certificate, issuer);
     if (answer === 'revoked') return 'its certificate is revoked, says the OCSP responder';
     if (answer === 'good') return undefined;
     if (this.options.settings.ocsp === 'hard') return 'no OCSP responder vouches for its certificate';
     return undefined;
+  }
+}
+
+/** The certificate and those that followed it in the handshake, each of which Node calls the issuer of the one before. */
+function* sentWith(certificate: X509Certificate): Generator<X509Certificate> {
+  for (let at: X509Certificate | undefined = certificate; at !== undefined; at = at.issuerCertificate) yield at;
+}
+
+function isIssuer(candidate: X509Certificate, certificate: X509Certificate): boolean {
+  try {
+    return certificate.checkIssued(candidate) && certificate.verify(candidate.publicKey);
+  } catch {
+    return false; // a key that cannot be read has signed nothing
   }
 }
 

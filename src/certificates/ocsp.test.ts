@@ -84,6 +84,18 @@ describe('OCSP', { skip: openssl === undefined, timeout: 60_000 }, () => {
       }
     });
 
+  it('asks whoever has issued the certificate, whatever else the client sends along', async () => {
+    const { certificate, key } = clients.revoked!;
+    const stranger = await Authority.create('Stranger');
+    const scene = await TlsScene.start({ ...mutual, ocsp: 'soft' });
+    for (const other of [stranger.certificate, certificate]) {
+      const outcome = await scene.try({ cert: certificate + other, key });
+      assert.ok('refusal' in outcome, 'let in');
+      scene.tls.reload(); // forgets the answer
+    }
+    await scene.stop();
+  });
+
   it('staples the answer about our own certificate for clients that ask for it', async () => {
     const scene = await TlsScene.start({ ...mutual, clientCertificate: 'off', clientCa: [], ocspStapling: true });
     for (let round = 0; round < 2; round++) {

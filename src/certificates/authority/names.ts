@@ -36,7 +36,7 @@ const NAMES_MAX = 100;
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffd]|[\ud800-\udfff]/u;
 
 /** What is wrong with a common name; undefined when nothing is. */
-export function commonNameFault(name: string): string | undefined {
+function commonNameFault(name: string): string | undefined {
   const characters = [...name].length;
   if (name.trim() !== name || characters < 1 || characters > COMMON_NAME_CHARACTERS_MAX)
     return `a common name has 1 to ${COMMON_NAME_CHARACTERS_MAX} characters without spaces around it, not ${quoted(name)}`;

@@ -41,7 +41,7 @@ export class PasswordFileSource extends UsersSource {
 }
 
 /** Errors  Error that names the line. */
-export function parsePasswordFile(text: string): UserOptions[] {
+function parsePasswordFile(text: string): UserOptions[] {
   const users: UserOptions[] = [];
   const names = new Set<string>();
   for (const [index, raw] of text.split('\n').entries()) {
@@ -79,7 +79,7 @@ const otherNames: Readonly<Record<string, (typeof columns)[number]>> = {
 };
 
 /** Errors  Error that names the line. */
-export function parseUserTable(text: string, format: PasswordFormat): NewUser[] {
+function parseUserTable(text: string, format: PasswordFormat): NewUser[] {
   const [header, ...rows] = parseCsv(text);
   if (header === undefined) throw new Error('has no header line');
   const names = header.cells.map((cell) => (Object.hasOwn(otherNames, cell) ? otherNames[cell]! : cell));

@@ -49,7 +49,7 @@ interface SubscriptionStep {
 /** Roles are compiled once for all who have them, and again when another stands in their place. */
 const compiledRoles = new WeakMap<Role, CompiledRole>();
 
-export const nothingToSay: BoundSource = { ask: () => undefined };
+const nothingToSay: BoundSource = { ask: () => undefined };
 const disabled: Verdict = { permit: false, origin: 'the user is disabled' };
 const refusesAll: BoundSource = { ask: () => disabled, askUnsubscribe: () => disabled };
 

@@ -99,7 +99,7 @@ function nameOf(object: JsonObject, name: string, what: string): string {
 }
 
 /** The texts beside the name. */
-export function describedBy(object: JsonObject): { textname?: string; textdescription?: string } {
+function describedBy(object: JsonObject): { textname?: string; textdescription?: string } {
   const textname = textOf(object, 'textname');
   const textdescription = textOf(object, 'textdescription');
   return {

@@ -46,7 +46,7 @@ export async function makeAdministratorFile(path: string, username: string, pass
   await writeContents(path, await administratorOnly(username, password));
 }
 
-export async function administratorOnly(username: string, password: string): Promise<Contents> {
+async function administratorOnly(username: string, password: string): Promise<Contents> {
   const contents = emptyContents();
   const admin = role('admin', 'Administers dynamic security and reads all topics.', [
     ...allow('$CONTROL/dynamic-security/#', reading.concat('publishClientSend')),

@@ -2,7 +2,6 @@
 export class AnswerCache<Value> {
   private readonly entries = new Map<string, { value: Value; untilMs: number }>();
   hits = 0;
-  misses = 0;
 
   constructor(private readonly entriesMax: number) {}
 
@@ -14,7 +13,6 @@ export class AnswerCache<Value> {
     const entry = this.entries.get(key);
     if (entry === undefined || entry.untilMs <= nowMs) {
       if (entry !== undefined) this.entries.delete(key);
-      this.misses++;
       return undefined;
     }
     this.hits++;

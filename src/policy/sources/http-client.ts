@@ -160,7 +160,7 @@ export class HttpCall {
 }
 
 /** The object of an answer in JSON; undefined when it is none. */
-export function jsonObject({ contentType, text }: HttpAnswer): Record<string, unknown> | undefined {
+function jsonObject({ contentType, text }: HttpAnswer): Record<string, unknown> | undefined {
   if (!/\bjson\b/i.test(contentType) && !text.trimStart().startsWith('{')) return undefined;
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('the answer is no object');
