@@ -13,8 +13,9 @@ async function deafServer(t: TestContext, connected: (socket: Socket) => void) {
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
-    socket.once('data', () => {
-      socket.write(Buffer.from([0x20, 2, 0, 0]));
+    socket.once('data', (connect: Buffer) => {
+      const isVersion5 = connect[connect.indexOf('MQTT') + 4] === 5;
+      socket.write(Buffer.from(isVersion5 ? [0x20, 3, 0, 0, 0] : [0x20, 2, 0, 0]));
       socket.pause();
       connected(socket);
     });
