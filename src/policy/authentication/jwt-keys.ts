@@ -154,8 +154,13 @@ export class JwtKeys {
       { url, method: 'GET', headers: { accept: 'application/json' }, body: undefined },
       signal,
     );
-    if (answer.status !== 200) throw new Error(`${url.split('?')[0]} answered with status ${answer.status}`);
-    return JSON.parse(answer.text);
+    const place = url.split('?')[0];
+    if (answer.status !== 200) throw new Error(`${place} answered with status ${answer.status}`);
+    try {
+      return JSON.parse(answer.text);
+    } catch {
+      throw new Error(`${place} answered with something that is no JSON`); // the parser would quote it
+    }
   }
 }
 

@@ -163,7 +163,9 @@ export class JwtSource implements AuthenticationSource {
       roles: names(claimOf(payload, options.rolesClaim)),
       groups: names(claimOf(payload, options.groupsClaim)),
       attributes: attributesOf(payload),
-      ...(options.disconnectAtExpiry && payload.exp !== undefined ? { expiresAtMs: payload.exp * 1000 } : {}),
+      ...(options.disconnectAtExpiry && payload.exp !== undefined
+        ? { expiresAtMs: (payload.exp + options.clockToleranceSeconds) * 1000 }
+        : {}),
       ...(superuserClaim !== undefined && claimOf(payload, superuserClaim) === true ? { superuser: true } : {}),
       ...(acl === undefined ? {} : { rules: rulesOf(acl) }),
     });

@@ -192,9 +192,14 @@ export class HttpRules implements AuthorizationSource {
         const key = createHash('sha256')
           .update(JSON.stringify([request, client.clientId, client.username, action, topic, qos, retain]))
           .digest('base64');
+        // A verdict is kept no longer than any answer that it may rest on: another source may still be asked, and other topics meanwhile.
+        const holdsUntil = (untilMs: number) => {
+          const { validUntilMs } = bound;
+          bound.validUntilMs = validUntilMs > Date.now() ? Math.min(validUntilMs, untilMs) : untilMs;
+        };
         const known = this.cache.get(key, Date.now());
         if (known !== undefined) {
-          bound.validUntilMs = known.untilMs;
+          holdsUntil(known.untilMs);
           return known.answer;
         }
         return this.guard
@@ -204,7 +209,7 @@ export class HttpRules implements AuthorizationSource {
             const { cacheSeconds, refusedCacheSeconds } = this.options;
             const seconds = result === 'allow' ? cacheSeconds : refusedCacheSeconds;
             const untilMs = Date.now() + seconds * 1000;
-            bound.validUntilMs = untilMs;
+            holdsUntil(untilMs);
             if (seconds > 0) this.cache.set(key, { answer, untilMs }, untilMs);
             return answer;
           });

@@ -162,7 +162,12 @@ export class HttpCall {
 /** The object of an answer in JSON; undefined when it is none. */
 function jsonObject({ contentType, text }: HttpAnswer): Record<string, unknown> | undefined {
   if (!/\bjson\b/i.test(contentType) && !text.trimStart().startsWith('{')) return undefined;
-  const value: unknown = JSON.parse(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Error('the answer is no JSON'); // the parser would quote it
+  }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('the answer is no object');
   return value as Record<string, unknown>;
 }
