@@ -139,18 +139,16 @@ const plainHex = (text: string) =>
 
 /** Distinguished names, but for the blanks around separators and the case of attribute types. */
 export function sameName(a: string, b: string): boolean {
-  const plain = (name: string) =>
-    name
-      .split(/(?<!\\),/)
-      .map((part) => part.trim().replace(/^([A-Za-z0-9.]+)\s*=\s*/, (_, type: string) => `${type.toUpperCase()}=`))
-      .join(',');
-  return (
-    plain(a) === plain(b) ||
-    plain(a) ===
-      plain(b)
-        .split(/(?<!\\),/)
-        .reverse()
-        .join(',')
+  const [left, right] = [partsOf(a), partsOf(b)];
+  const text = left.join(',');
+  return text === right.join(',') || text === right.reverse().join(',');
+}
+
+/** Cut at commas that no backslash escapes. */
+function partsOf(name: string): string[] {
+  const parts = name.match(/(?:\\[\s\S]|[^,\\])+/g) ?? [];
+  return parts.map((part) =>
+    part.trim().replace(/^([A-Za-z0-9.]+)\s*=\s*/, (_, type: string) => `${type.toUpperCase()}=`),
   );
 }
 

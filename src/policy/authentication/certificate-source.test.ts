@@ -91,6 +91,8 @@ describe('a client certificate', () => {
     assert.equal(outcome(only({ thumbprint, enabled: false }), {}), 'deny');
     assert.equal(outcome(only({ thumbprint, listeners: ['other'] }), {}), 'deny');
     assert.ok(sameName('CN=a\\, b,O=x', 'cn=a\\, b, o=x'));
+    assert.ok(sameName('CN=a\\\\,O=x', 'o=x, cn=a\\\\'), 'a backslash that is escaped escapes no comma');
+    assert.ok(!sameName('CN=a\\,O=x', 'CN=a, O=x'));
     assert.ok(!sameName('CN=a,O=x', 'CN=A,O=x'));
   });
 
