@@ -107,10 +107,10 @@ const listener = group({
       apply: 'restart',
       default: [],
       item: text({
-        sentence: 'Address or network of a proxy.',
+        sentence: 'Address or network of a proxy; `unix` for one that comes by the Unix socket of `unixPath`.',
         apply: 'restart',
-        allowed: 'IPv4 or IPv6 address, or network such as `10.0.0.0/8`',
-        check: isNetwork,
+        allowed: 'IPv4 or IPv6 address, network such as `10.0.0.0/8`, or `unix`',
+        check: (proxy) => proxy === 'unix' || isNetwork(proxy),
       }),
     }),
     allowAnonymous: boolean({

@@ -159,7 +159,7 @@ export interface WebSocketOptions {
   readonly origins: readonly string[];
   /** The largest packet at present; bounds what one frame may hold: two of them and some. */
   readonly packetBytesMax: () => number;
-  /** Addresses and networks whose X-Forwarded-For header is believed. */
+  /** Addresses and networks whose X-Forwarded-For header is believed; `unix` is whoever comes by a Unix socket. */
   readonly trustedProxies?: readonly string[];
   /** Counts requests and connections that are refused. */
   readonly onRefused?: (() => void) | undefined;
@@ -287,16 +287,19 @@ function answer(socket: Duplex, status: keyof typeof statusTexts, reason: string
 }
 
 /** Says of an address whether it is one of these addresses and networks. */
-export function trustedBy(networks: readonly string[]): (address: string) => boolean {
-  if (networks.length === 0) return () => false;
+export function trustedBy(proxies: readonly string[]): (address: string) => boolean {
+  if (proxies.length === 0) return () => false;
   const list = new BlockList();
-  for (const network of networks) {
+  const trustsUnix = proxies.includes('unix');
+  for (const network of proxies) {
+    if (network === 'unix') continue;
     const [address = '', prefix] = network.split('/');
     const family = isIPv4(address) ? 'ipv4' : 'ipv6';
     if (prefix === undefined) list.addAddress(address, family);
     else list.addSubnet(address, Number(prefix), family);
   }
-  return (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+  return (address) =>
+    address === '' ? trustsUnix : isIP(address) !== 0 && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 }
 
 /** X-Forwarded-For grows to the right, so the client is the rightmost address that is not one of our own proxies. */

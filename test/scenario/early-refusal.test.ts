@@ -235,6 +235,27 @@ describe('connections that may not be', { timeout: 120_000 }, () => {
       },
     ));
 
+  it('by a Unix socket are those of the proxy that is trusted to tell of them', () => {
+    const unixPath = folder.at('proxied');
+    return withBroker(
+      [{ name: 'local', protocol: 'ws', unixPath, trustedProxies: ['unix', '192.0.2.9'] }],
+      { protection: { connectionsPerAddressMax: 1 } },
+      async (broker, lines) => {
+        const by = (header: string) =>
+          new WebSocket(`ws+unix:${unixPath}:/mqtt`, 'mqtt', { headers: { 'x-forwarded-for': header } }).on(
+            'error',
+            () => {},
+          );
+        const clients = ['192.0.2.1', 'forged, 192.0.2.2, 192.0.2.9'].map(by);
+        await Promise.all(clients.map((client) => once(client, 'open')));
+        await closing(by('192.0.2.2'));
+        assert.equal(lines.at(-1)!.sentence, 'the address 192.0.2.2 has as many connections as it may');
+        for (const client of clients) client.terminate();
+        await waitFor(() => broker.metrics.connections === 0);
+      },
+    );
+  });
+
   it('are bounded on Unix sockets too, which have no address', () => {
     const unixPath = folder.at('socket');
     return withBroker(
