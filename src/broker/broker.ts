@@ -34,7 +34,7 @@ import {
   recheckSubscriptions,
 } from '../connection/index.js';
 import { BrokerMetrics } from '../metrics/index.js';
-import { AccessPolicy, type Policy } from '../policy/index.js';
+import { AccessPolicy, type Client, type Policy } from '../policy/index.js';
 import { Message, type NewMessage, PublishRun, PublishView, type QoS, ReasonCode } from '../protocol/index.js';
 import { DelayedMessages, Router } from '../router/index.js';
 import { Pressure, SessionRegistry } from '../session/index.js';
@@ -242,6 +242,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.context.policy.onChange?.(() => {
       for (const connection of [...this.connections]) if (connection.connected) recheckSubscriptions(connection);
     });
+    // Later, since it may be told in the middle of a delivery.
+    this.access.onClientChange = (client) => setImmediate(() => this.recheck(client));
     this.joinDynamicSecurity();
     store.onHealth = (failed) => {
       if (failed === undefined) this.releasePublishers();
@@ -592,6 +594,12 @@ class BrokerNode implements Broker, ConnectionObserver {
       if (isLoggedIn(connection) && username !== undefined && usernames.has(username))
         sendAway(connection, 'the user was changed, disabled or deleted');
     }
+  }
+
+  /** Asks again for the subscriptions of a client. */
+  private recheck(client: Client): void {
+    const connection = this.context.sessions.get(client.clientId)?.connection as Connection | undefined;
+    if (connection?.connected && connection.client === client) recheckSubscriptions(connection);
   }
 
   /** Ends the connections of clients who could not log in any more as they did. */

@@ -71,6 +71,8 @@ export class AccessPolicy implements Policy {
   authorizeReceive: ((client: Client, topicName: string) => boolean) | undefined;
   /** Present while some source has to do with it. */
   authorizeUnsubscribe: ((client: Client, topicFilter: string) => boolean) | undefined;
+  /** Told of a client for whom a database has other rules than before; perhaps in the middle of a question about it. */
+  onClientChange: (client: Client) => void = () => {};
   private arranged!: Arranged;
   private readonly authentication: AuthenticationChain;
   private readonly authorization: AuthorizationChain;
@@ -113,7 +115,12 @@ export class AccessPolicy implements Policy {
           );
     const shared = { ...dependencies, users: this.users, checker };
     this.logins = new SourceSet((source) => makeAuthentication(source, shared));
-    const ruled = { ...dependencies, roles: this.roles, changed: () => this.changed() };
+    const ruled = {
+      ...dependencies,
+      roles: this.roles,
+      changed: () => this.changed(),
+      changedFor: (client: Client) => this.onClientChange(client),
+    };
     this.rights = new SourceSet((source) => makeAuthorization(source, ruled));
     this.authentication = new AuthenticationChain(
       () => this.arranged.authentication.length === 0 && this.users.size === 0 && this.dynamicSecurity === undefined,

@@ -117,6 +117,36 @@ describe('Redis', { skip: server === undefined }, () => {
     });
   });
 
+  it('ends subscriptions whose rule it does not have any more', async () => {
+    const redis = createClient({ url });
+    await redis.connect();
+    await redis.hSet('mqtt:acl:passing', { 'a/#': 'subscribe', b: 'subscribe' });
+    const authorization = {
+      sources: [{ type: 'redis', url, command: 'HGETALL mqtt:acl:${clientId}', cacheSeconds: 0 }],
+    } as const;
+    try {
+      await withBroker({ authentication: [source], authorization }, async (scene) => {
+        const { client } = await login(scene, 'ada', 'one', { clientId: 'passing' });
+        assert.deepEqual(await client.subscribe(['a/#', 'b']), [0, 0]);
+        scene.broker.publish('a/1', 'allowed');
+        assert.equal((await client.message()).payload, 'allowed');
+        await redis.hDel('mqtt:acl:passing', 'a/#');
+        const withdrawn = new Promise<string>((resolve) => {
+          scene.broker.on('unsubscribed', ({ topicFilter }) => resolve(topicFilter));
+        });
+        // A delivery does not wait; it makes the rules be fetched.
+        scene.broker.publish('a/2', 'the last');
+        assert.equal((await client.message()).payload, 'the last');
+        assert.equal(await withdrawn, 'a/#');
+        scene.broker.publish('a/3', 'no more');
+        scene.broker.publish('b', 'still');
+        assert.equal((await client.message()).payload, 'still');
+      });
+    } finally {
+      redis.destroy();
+    }
+  });
+
   it('lets clients in whose cookie it knows', async () => {
     const { createBroker } = await import('../../src/index.js');
     const { WebSocket } = await import('ws');

@@ -22,6 +22,14 @@ import type { Standing } from './who.js';
 
 const silent: BoundSource = { ask: () => undefined };
 
+/** Rules as they were fetched. */
+interface Fetched {
+  readonly rules: readonly Rule[];
+  /** Of the rows that they were made of. */
+  readonly digest: string;
+  readonly untilMs: number;
+}
+
 export class LookupRules implements AuthorizationSource {
   readonly name: string;
   readonly type: string;
@@ -29,11 +37,16 @@ export class LookupRules implements AuthorizationSource {
   readonly governsReceive = true;
   private readonly rows: RowSource;
   private readonly guard: Guard;
-  private readonly cache: AnswerCache<{ readonly rules: readonly Rule[]; readonly untilMs: number }>;
-  private readonly underWay = new Map<string, Promise<readonly Rule[]>>();
+  private readonly cache: AnswerCache<Fetched>;
+  private readonly underWay = new Map<string, Promise<Fetched>>();
   private readonly keepMs: number;
 
-  constructor(options: RowOptions, log: Logger) {
+  /** @param changed told of a client whose rules are found to be others than before. */
+  constructor(
+    options: RowOptions,
+    log: Logger,
+    readonly changed: (client: Client) => void,
+  ) {
     const { name, type, timeoutMs, requestsMax, cacheEntriesMax, cacheSeconds } = options;
     this.name = name;
     this.type = type;
@@ -48,9 +61,9 @@ export class LookupRules implements AuthorizationSource {
     return values === undefined ? silent : new BoundLookup(this, client, standing, values);
   }
 
-  /** Rules for these values, from the cache or the database; with `untilMs`, when they have to be fetched again. */
-  find(values: readonly string[]): { rules: readonly Rule[]; untilMs: number } | Promise<readonly Rule[]> {
-    const key = createHash('sha256').update(JSON.stringify(values)).digest('base64');
+  /** Rules for these values, from the cache or the database. */
+  find(values: readonly string[]): Fetched | Promise<Fetched> {
+    const key = digestOf(values);
     const known = this.cache.get(key, Date.now()) ?? this.underWay.get(key);
     if (known !== undefined) return known;
     const answer = this.guard
@@ -58,19 +71,13 @@ export class LookupRules implements AuthorizationSource {
       .then((rows) => {
         // What cannot be used concerns one client, not the source.
         const rules = rows.flatMap((row) => this.rulesOf(row));
-        if (this.keepMs > 0) {
-          const untilMs = Date.now() + this.keepMs;
-          this.cache.set(key, { rules, untilMs }, untilMs);
-        }
-        return rules;
+        const fetched = { rules, digest: digestOf(rows), untilMs: Date.now() + this.keepMs };
+        if (this.keepMs > 0) this.cache.set(key, fetched, fetched.untilMs);
+        return fetched;
       })
       .finally(() => this.underWay.delete(key));
     this.underWay.set(key, answer);
     return answer;
-  }
-
-  get validMs(): number {
-    return this.keepMs;
   }
 
   async open(): Promise<void> {
@@ -106,6 +113,8 @@ export class LookupRules implements AuthorizationSource {
   }
 }
 
+const digestOf = (values: readonly unknown[]) => createHash('sha256').update(JSON.stringify(values)).digest('base64');
+
 /** `publish`, or more in JSON. */
 function hashRule(topic: string, action: unknown): Record<string, unknown> {
   const text = String(action);
@@ -115,6 +124,7 @@ function hashRule(topic: string, action: unknown): Record<string, unknown> {
 class BoundLookup implements BoundSource {
   validUntilMs = Number.POSITIVE_INFINITY;
   private list: RuleList | undefined;
+  private digest = '';
 
   constructor(
     private readonly source: LookupRules,
@@ -126,17 +136,17 @@ class BoundLookup implements BoundSource {
   ask(question: Question): Answer | Promise<Answer> {
     if (this.list !== undefined && Date.now() < this.validUntilMs) return this.list.ask(question);
     const found = this.source.find(this.values);
-    if (!(found instanceof Promise)) return this.take(found.rules, found.untilMs).ask(question);
-    return found.then((rules) => this.take(rules, Date.now() + this.source.validMs).ask(question));
+    if (!(found instanceof Promise)) return this.take(found).ask(question);
+    return found.then((fetched) => this.take(fetched).ask(question));
   }
 
   peek(question: Question): Answer | 'unknown' {
     if (this.list === undefined || Date.now() >= this.validUntilMs) {
       const found = this.source.find(this.values);
-      if (!(found instanceof Promise)) this.take(found.rules, found.untilMs);
+      if (!(found instanceof Promise)) this.take(found);
       else
         found.then(
-          (rules) => this.take(rules, Date.now() + this.source.validMs),
+          (fetched) => this.take(fetched),
           () => {}, // the guard has told; until it answers, what was known counts
         );
     }
@@ -144,9 +154,13 @@ class BoundLookup implements BoundSource {
     return this.list.ask(question);
   }
 
-  private take(rules: readonly Rule[], untilMs: number): RuleList {
-    this.list = bindRules(rules, this.client, this.standing);
+  private take({ rules, digest, untilMs }: Fetched): RuleList {
     this.validUntilMs = untilMs;
+    if (this.list !== undefined && digest === this.digest) return this.list;
+    const isChange = this.list !== undefined;
+    this.list = bindRules(rules, this.client, this.standing);
+    this.digest = digest;
+    if (isChange) this.source.changed(this.client);
     return this.list;
   }
 }

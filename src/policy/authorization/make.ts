@@ -1,6 +1,7 @@
 /** From settings to a source. */
 import type { Logger } from '../../base/index.js';
 import type { AuthorizationSourceOptions } from '../options.js';
+import type { Client } from '../policy.js';
 import { HttpRules, LookupRules } from './external-sources.js';
 import { IdentitySource, MosquittoAclSource, RolesSource, RulesFileSource, RulesSource } from './local-sources.js';
 import type { RoleBook } from './role-book.js';
@@ -11,12 +12,14 @@ export interface AuthorizationDependencies {
   readonly roles: RoleBook;
   /** Rules of this source have changed. */
   readonly changed: () => void;
+  /** Rules of this client are found to be others than before. */
+  readonly changedFor: (client: Client) => void;
   readonly lookMs?: number;
 }
 
 export function makeAuthorization(
   options: AuthorizationSourceOptions,
-  { log, roles, changed, lookMs }: AuthorizationDependencies,
+  { log, roles, changed, changedFor, lookMs }: AuthorizationDependencies,
 ): AuthorizationSource {
   switch (options.type) {
     case 'rules':
@@ -35,6 +38,6 @@ export function makeAuthorization(
     case 'mysql':
     case 'mongodb':
     case 'redis':
-      return new LookupRules(options, log);
+      return new LookupRules(options, log, changedFor);
   }
 }
