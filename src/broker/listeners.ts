@@ -24,6 +24,7 @@ import {
   peerName,
 } from '../transport/index.js';
 import type { Door } from './admission.js';
+import { boundedLog } from './bounded-log.js';
 import type { BoundListener, LiveSettings } from './broker-api.js';
 import { fileAt } from './http-folder.js';
 import { listenOnceMore, placesOf } from './listener-hosts.js';
@@ -204,6 +205,7 @@ export class Listeners {
 
   private listen(config: ListenerConfig, door: Door, tls: ListenerTls | undefined): Promise<Listener> {
     const { name, backlog, proxyProtocol, proxyTls, httpFolder } = config;
+    const log = boundedLog(this.host.log, Date.now);
     const where =
       config.unixPath === undefined
         ? { host: config.host, port: config.port, ipv6Only: config.ipv6Only }
@@ -231,7 +233,7 @@ export class Listeners {
         proxyTls,
         admit,
         handshakeTimeoutMs,
-        log: this.host.log,
+        log,
         onRefused,
         onStream,
         documentAt: (path) =>
@@ -248,7 +250,7 @@ export class Listeners {
         admit,
         handshakeTimeoutMs,
         tls,
-        log: this.host.log,
+        log,
         onHandshakeFailed,
         onRefused,
         onStream,
@@ -267,7 +269,7 @@ export class Listeners {
               accept: proxyProtocol,
               requireTls: proxyTls,
               timeoutMs: handshakeTimeoutMs,
-              log: this.host.log,
+              log,
               onRefused,
             },
           }),
