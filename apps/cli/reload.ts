@@ -29,10 +29,10 @@ export function reloading(
   let reading = Promise.resolve();
   return () => {
     reopenLog(logger);
+    broker.reloadAccessFiles();
     reading = reading.then(async () => {
       current = await applyReload(broker, current, options, logger);
       reloadCertificates(broker, current, logger);
-      await broker.reloadAccessFiles();
     });
   };
 }

@@ -98,7 +98,10 @@ export type TermOfListener =
 export type LiveSettings = Pick<ConfigInput, 'rates' | 'bans' | 'protection'> & {
   /** All but `connectTimeoutSeconds` and `topicCacheEntriesMax`; what is left out stays as it is. */
   readonly limits?: Partial<Limits>;
-  /** How many connections these listeners may have, and what they ask of clients that connect from now on. */
+  /**
+   * How many connections these listeners may have, and what they ask of clients that connect from now on. Without `allowAnonymous` those who came in
+   * by it are disconnected.
+   */
   readonly listeners?: readonly (Pick<ListenerConfig, 'name'> &
     Partial<Pick<ListenerConfig, 'connectionsMax' | TermOfListener>>)[];
   /** What is asked of clients that connect from now on. */
@@ -188,8 +191,8 @@ export interface Broker {
    * Errors: `ConfigError` as `protect`, `Fault` ACCESS_FILE when the file of a source cannot be used, BROKER_STOPPED; then nothing changes.
    */
   replaceAccess(settings: AccessSettings): Promise<void>;
-  /** Reads password files and access lists that have changed now; without it that takes up to two seconds. */
-  reloadAccessFiles(): Promise<void>;
+  /** Reads password files, access lists and public keys of tokens now; the first two are read within two seconds of a change without it, too. */
+  reloadAccessFiles(): void;
   /**
    * Reads certificates, keys, authorities, revocation lists and pre-shared keys of all listeners again. Connections stay,
    * but those whose certificate is revoked now. Errors: `Fault` TLS_MATERIAL_INVALID naming the first

@@ -107,6 +107,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly bridging: Bridges;
   private stopSys = (): void => {};
   private readonly access: AccessPolicy;
+  /** The program decides who comes in. */
+  private readonly ownLogins: boolean;
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
@@ -161,6 +163,7 @@ class BrokerNode implements Broker, ConnectionObserver {
       (message) => void router.publish(message),
     );
     router.delayed = this.delayed;
+    this.ownLogins = policy.authenticate !== undefined;
     this.access = new AccessPolicy(config, {
       log,
       findStanding: ({ der, trusted }) => this.listening.authority?.standing(der, trusted) ?? 'unlisted',
@@ -484,6 +487,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     const { limits, listeners = [], protocol } = asked;
     this.guard.replace(settings);
     for (const listener of listeners) this.listening.change(listener);
+    if (listeners.some(({ allowAnonymous }) => allowAnonymous === false)) setImmediate(() => this.dropGone());
     if (protocol !== undefined) {
       const { clientIdPrefixes, refuseLongKeepAlive } = settings.protocol;
       Object.assign(this.context.protocol, { clientIdPrefixes, refuseLongKeepAlive });
@@ -507,8 +511,8 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.retainedSources.on = authorization.checkRetainedSource;
   }
 
-  reloadAccessFiles(): Promise<void> {
-    return this.access.look();
+  reloadAccessFiles(): void {
+    this.access.look();
   }
 
   // ---- ConnectionObserver ----
@@ -605,9 +609,18 @@ class BrokerNode implements Broker, ConnectionObserver {
   /** Ends the connections of clients who could not log in any more as they did. */
   private dropGone(): void {
     for (const connection of [...this.connections]) {
-      const reason = isLoggedIn(connection) ? this.access.whyNotAdmitted(connection.client!) : undefined;
+      const reason = isLoggedIn(connection) ? this.whyNotAdmitted(connection) : undefined;
       if (reason !== undefined) sendAway(connection, reason);
     }
+  }
+
+  private whyNotAdmitted({ client, listener, facts, authentication }: Connection): string | undefined {
+    const byOthers =
+      this.ownLogins ||
+      authentication !== undefined ||
+      (listener.pskIdentityAsUsername === true && facts.pskIdentity !== undefined);
+    if (byOthers && client!.identity === undefined) return undefined;
+    return this.access.whyNotAdmitted(client!, listener.allowAnonymous);
   }
 
   /** What `handle` and `attachWebSocket` accept for: the program's own doors. */

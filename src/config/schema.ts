@@ -115,7 +115,7 @@ const listener = group({
     }),
     allowAnonymous: boolean({
       sentence: 'Whether clients may connect without a user name.',
-      apply: 'reconnect',
+      apply: 'live',
       defaultText: 'true on loopback addresses and Unix sockets, else false',
       computed: ({ host, unixPath }) => unixPath !== undefined || isLoopback(String(host)),
     }),

@@ -122,10 +122,7 @@ export class AccessPolicy implements Policy {
       changedFor: (client: Client) => this.onClientChange(client),
     };
     this.rights = new SourceSet((source) => makeAuthorization(source, ruled));
-    this.authentication = new AuthenticationChain(
-      () => this.arranged.authentication.length === 0 && this.users.size === 0 && this.dynamicSecurity === undefined,
-      log,
-    );
+    this.authentication = new AuthenticationChain(() => this.knowsNobody, log);
     const { noMatch, cacheTopicsMax } = options.authorization;
     this.authorization = new AuthorizationChain([], {
       noMatch,
@@ -257,9 +254,10 @@ export class AccessPolicy implements Policy {
     await this.prepareUsers(this.arranged.logins.sources, signal);
   }
 
-  /** Reads again what has changed of the files of sources, without waiting until they are looked at. */
-  async look(): Promise<void> {
-    await Promise.all([...this.authentication.sources, ...this.authorization.sources].map((source) => source.look?.()));
+  /** Reads again what has changed of the files of sources, before anything else happens. Does nothing while they are not open. */
+  look(): void {
+    if (this.opened)
+      for (const source of [...this.authentication.sources, ...this.authorization.sources]) source.look?.();
   }
 
   async close(): Promise<void> {
@@ -304,9 +302,16 @@ export class AccessPolicy implements Policy {
     return undefined;
   }
 
-  /** Why a client that is in could not be any more: its source counts no longer, or its user is gone, disabled or has another password. */
-  whyNotAdmitted({ identity, listener }: Client): string | undefined {
-    if (identity?.source === undefined) return undefined;
+  /**
+   * Why a client that is in could not be any more: its source counts no longer, its user is gone, disabled or has another password, or nobody
+   * comes in unknown. Not for clients whom a key or the program has let in. `allowAnonymous`: of its listener
+   */
+  whyNotAdmitted({ identity, username, listener }: Client, allowAnonymous: boolean): string | undefined {
+    if (identity === undefined) {
+      if (!allowAnonymous) return 'anonymous clients are not let in any more';
+      return username === undefined || this.knowsNobody ? undefined : 'users are asked for a password now';
+    }
+    if (identity.source === undefined) return undefined;
     const isOf = ({ name }: AuthenticationSource) => name === identity.source;
     const chain = this.arranged.loginsByListener.get(listener);
     const outside = chain !== undefined && !chain.some(isOf) && this.arranged.authenticating.some(isOf);
@@ -367,6 +372,11 @@ export class AccessPolicy implements Policy {
     if (this.allowsAll) return answer('allow', 'broker', 'no source of authorization is configured');
     if (this.authorization.isSuperuser(client)) return answer('allow', 'identity', 'a superuser');
     return this.authorization.explain(client, question);
+  }
+
+  /** No source knows users, so a user name counts for nothing where anonymous clients are allowed. */
+  private get knowsNobody(): boolean {
+    return this.arranged.authentication.length === 0 && this.users.size === 0 && this.dynamicSecurity === undefined;
   }
 
   /** Allows everything to whoever is in. */

@@ -190,7 +190,7 @@ describe('while the broker runs', () => {
         await own.quiet();
         assert.equal((await login(scene, 'ada', 'x')).reasonCode, badLogin);
         writeFileSync(other, `new:${hash}\n`);
-        await broker.reloadAccessFiles();
+        broker.reloadAccessFiles();
         await own.refused(ReasonCode.AdministrativeAction);
         await broker.replaceAccess({ authentication: [] });
         assert.equal((await login(scene, 'ada', 'x')).reasonCode, 0, 'without sources the users count by themselves');
@@ -288,6 +288,31 @@ describe('while the broker runs', () => {
       const { client } = await login(scene, undefined, undefined, { clientId: 'dev1' });
       assert.deepEqual(await client.subscribe(['a', 'b']), [0, notAuthorized]);
     });
+  });
+
+  it('a listener that lets in nobody unknown any more sends those away who came so', async () => {
+    const listeners = [{ name: 'test', port: 0, allowAnonymous: true }];
+    await withBroker({ listeners }, async ({ broker, connect }) => {
+      const [nobody, named] = [await connect(), await connect({ username: 'bob', password: 'x' })];
+      await broker.replaceAccess({ users: [user('ada')] });
+      await named.refused(ReasonCode.AdministrativeAction);
+      const ada = await connect({ username: 'ada', password: 'x' });
+      await nobody.quiet();
+      broker.protect({ listeners: [{ name: 'test', allowAnonymous: false }] });
+      await nobody.refused(ReasonCode.AdministrativeAction);
+      await ada.quiet();
+    });
+    // Whom the program has let in is not for the listener to judge.
+    const scene = new Scene(5, { config: { listeners }, policy: { authenticate: () => ({ reasonCode: 0 }) } });
+    await scene.start();
+    try {
+      const client = await scene.connect();
+      scene.broker.protect({ listeners: [{ name: 'test', allowAnonymous: false }] });
+      await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
+      await client.quiet();
+    } finally {
+      await scene.stop();
+    }
   });
 
   it('before the start and after the stop it is taken as well, and a broker that stops meanwhile says so', async () => {

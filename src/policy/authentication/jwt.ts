@@ -52,7 +52,7 @@ export class JwtSource implements AuthenticationSource {
     this.keys.open();
   }
 
-  async look(): Promise<void> {
+  look(): void {
     try {
       this.keys.readFiles();
     } catch (error) {

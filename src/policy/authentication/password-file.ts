@@ -27,8 +27,8 @@ export class PasswordFileSource extends UsersSource {
     return this.file.open();
   }
 
-  look(): Promise<void> {
-    return this.file.look();
+  look(): void {
+    this.file.look();
   }
 
   async close(): Promise<void> {

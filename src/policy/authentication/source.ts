@@ -26,7 +26,7 @@ export interface AuthenticationSource {
   /** As `open`, without making anything; absent where `open` makes nothing. */
   check?(): Promise<void>;
   /** Reads again what has changed of its files. */
-  look?(): Promise<void>;
+  look?(): void;
   close?(): Promise<void>;
   status(): SourceStatus;
 }

@@ -71,8 +71,8 @@ export class RulesFileSource implements AuthorizationSource {
     return this.file.open();
   }
 
-  look(): Promise<void> {
-    return this.file.look();
+  look(): void {
+    this.file.look();
   }
 
   async close(): Promise<void> {
@@ -134,8 +134,8 @@ export class MosquittoAclSource implements AuthorizationSource {
     return this.file.open();
   }
 
-  look(): Promise<void> {
-    return this.file.look();
+  look(): void {
+    this.file.look();
   }
 
   async close(): Promise<void> {

@@ -15,7 +15,7 @@ export interface AuthorizationSource {
   /** As `open`, without making anything; absent where `open` makes nothing. */
   check?(): Promise<void>;
   /** Reads again what has changed of its files. */
-  look?(): Promise<void>;
+  look?(): void;
   close?(): Promise<void>;
   status(): SourceStatus;
 }
