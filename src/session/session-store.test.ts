@@ -55,6 +55,28 @@ async function becomesTable(store: Store): Promise<void> {
 }
 
 describe('SessionStore', () => {
+  it('reads back messages with any number of Subscription Identifiers', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const messages = new StoredMessages(sessions, sessions.newOwner());
+    const sizes = [1, 254, 255, 256, 600];
+    for (const size of sizes) {
+      const ids = Array.from({ length: size }, (_each, index) => 268_435_455 - index);
+      const message = messageOf(`${size}`);
+      messages.add(lane, takeOutgoing(message, 1, false, ids, undefined), message, 0);
+    }
+    store.commit();
+    const { found } = messages.load(lane, '', 1000, Number.POSITIVE_INFINITY);
+    assert.deepEqual(
+      found.map(({ item }) => [
+        `${item.message!.payload}`,
+        item.subscriptionIds!.length,
+        item.subscriptionIds!.at(-1)!,
+      ]),
+      sizes.map((size) => [`${size}`, size, 268_435_456 - size]),
+    );
+    await store.close();
+  });
+
   it('does not give a new session what an ended one with its number had left in tables', async () => {
     const files = new SimulatedFiles();
     const first = await open(files);

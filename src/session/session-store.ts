@@ -287,7 +287,8 @@ export class SessionStore {
   add(owner: string, lane: number, place: number, item: Outgoing, message: Message, packetId: number): void {
     const sync = message.handling.durability === 'sync' && item.qos > 0;
     const { subscriptionIds } = item;
-    const ids = subscriptionIds === undefined ? 0 : 1 + 4 * subscriptionIds.length;
+    const many = subscriptionIds !== undefined && subscriptionIds.length > 255;
+    const ids = subscriptionIds === undefined ? 0 : (many ? 4 : 1) + 4 * subscriptionIds.length;
     const body = message.receivers > 1 ? this.shareBody(message, sync) : undefined;
     const length = 3 + ids + (body === undefined ? messageRecordBytes(message, false) : 6);
     const slot = this.store.reserveFresh(MESSAGE_KIND, KEY_BYTES, length, sync);
@@ -295,11 +296,16 @@ export class SessionStore {
     writeMessageKey(buffer, slot.keyStart, owner, lane, place, message.bytes);
     let at = slot.start;
     buffer[at++] =
-      item.qos | (item.retain ? RETAIN : 0) | (ids > 0 ? IDENTIFIERS : 0) | (body === undefined ? 0 : SHARED);
+      item.qos |
+      (item.retain ? RETAIN : 0) |
+      (ids > 0 ? IDENTIFIERS : 0) |
+      (body === undefined ? 0 : SHARED) |
+      (many ? MANY : 0);
     buffer[at++] = packetId & 0xff;
     buffer[at++] = packetId >>> 8;
     if (subscriptionIds !== undefined) {
-      buffer[at++] = subscriptionIds.length;
+      if (many) at = buffer.writeUInt32LE(subscriptionIds.length, at);
+      else buffer[at++] = subscriptionIds.length;
       for (const id of subscriptionIds) at = buffer.writeUInt32LE(id, at);
     }
     if (body === undefined) writeMessageRecord(message, false, buffer, at);
@@ -375,7 +381,8 @@ export class SessionStore {
     let at = 3;
     let subscriptionIds: number[] | undefined;
     if (flags & IDENTIFIERS) {
-      const length = value[at++]!;
+      const length = flags & MANY ? value.readUInt32LE(at) : value[at]!;
+      at += flags & MANY ? 4 : 1;
       subscriptionIds = [];
       for (let index = 0; index < length; index++, at += 4) subscriptionIds.push(value.readUInt32LE(at));
     }
@@ -495,6 +502,8 @@ export class SessionStore {
 const RETAIN = 0x04;
 const IDENTIFIERS = 0x08;
 const SHARED = 0x10;
+/** More identifiers than a byte counts. */
+const MANY = 0x20;
 
 function ownerText(number: number): string {
   return String.fromCharCode((number >>> 24) & 255, (number >>> 16) & 255, (number >>> 8) & 255, number & 255);
