@@ -235,12 +235,46 @@ describe('a session', () => {
     assert.deepEqual(link.take(), []);
   });
 
+  it('sends none for a subscription that was replaced and then ended before their turn', () => {
+    const { bench, session, link } = one({}, 1);
+    for (const topicName of ['a', 'b', 'c']) bench.publish(topicName, { topicName, retain: true });
+    for (const packetId of [1, 2, 3]) session.puback(packetId);
+    link.take();
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0, { retainHandling: 1 }));
+    session.unsubscribe('+');
+    assert.deepEqual(link.take(), []);
+    session.pump();
+    assert.deepEqual(link.take(), [], 'retainHandling 1');
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 1));
+    session.unsubscribe('+');
+    session.pump();
+    assert.deepEqual(link.take(), [], 'retainHandling 0');
+  });
+
+  it('sends them with the QoS of the subscription in the place of the one that asked, and once', () => {
+    const { bench, session, link } = one({}, 1);
+    for (const topicName of ['a', 'b']) bench.publish(topicName, { topicName, retain: true });
+    for (const packetId of [1, 2]) session.puback(packetId);
+    link.take();
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0, { retainHandling: 1 }));
+    session.pump();
+    assert.deepEqual(link.take(), ['0:a+retain', '0:b+retain']);
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0));
+    session.pump();
+    assert.deepEqual(link.take(), ['0:a+retain', '0:b+retain']);
+  });
+
   it('sends stored messages no faster than they may, however often they are asked for', () => {
     const bench = new SessionBench({ retainedPerSecondMax: 4 });
     for (const topicName of ['a', 'b', 'c']) bench.publish(topicName, { topicName, retain: true });
     const { session, link } = bench.open('c');
+    let asked = 0;
     const ask = () => {
-      session.subscribe(subscribed('+', 0));
+      session.subscribe(subscribed(asked++ % 2 === 0 ? '+' : '+/#', 0));
       session.pump();
       return link.take().length;
     };

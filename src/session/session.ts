@@ -348,6 +348,7 @@ export class Session implements Subscriber {
    */
   subscribe(request: SubscribeRequest): void {
     const { subscription, current } = this.addSubscription(request);
+    if (current !== undefined) this.retainedFeed?.replace(current, subscription);
     this.stored?.store.saveSubscription(this.owner, request);
     // retained messages are not sent to shared subscriptions (v5 §4.8.2)
     if (request.shareName !== undefined) return;
