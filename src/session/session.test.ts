@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ReasonCode } from '../protocol/index.js';
-import { SessionBench, subscribed } from './fake-link.fuzz.js';
+import { FakeLink, SessionBench, subscribed } from './fake-link.fuzz.js';
 
 function one(limits: ConstructorParameters<typeof SessionBench>[0] = {}, receiveMaximum = 2, expiry = 100) {
   const bench = new SessionBench(limits);
@@ -266,6 +266,25 @@ describe('a session', () => {
     session.subscribe(subscribed('+', 0));
     session.pump();
     assert.deepEqual(link.take(), ['0:a+retain', '0:b+retain']);
+  });
+
+  it('sends QoS 0 behind the QoS 0 that waits [MQTT-4.6.0-5], and past what waits for acknowledgements', () => {
+    const { bench, session, link } = one({ queueQos0: true }, 1);
+    bench.registry.close(session, link, false);
+    for (const payload of ['one', 'two']) bench.publish(payload);
+    for (const payload of ['zero', 'next']) bench.publish(payload, { qos: 0 });
+    const back = new FakeLink();
+    back.hasRoom = false;
+    bench.registry.open('c', false, 100, undefined, back, 1);
+    session.resume();
+    bench.publish('later', { qos: 0 });
+    assert.deepEqual(back.take(), []);
+    back.hasRoom = true;
+    session.pump();
+    assert.deepEqual(back.take(), ['1:one', '0:zero', '0:next', '0:later']);
+    bench.publish('last', { qos: 0 });
+    session.puback(1);
+    assert.deepEqual([back.take(), session.queuedMessages], [['0:last', '2:two'], 0]);
   });
 
   it('sends stored messages no faster than they may, however often they are asked for', () => {

@@ -414,13 +414,13 @@ export class Session implements Subscriber {
     const retain = message.retain && delivery.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
     const { link } = this;
     if (qos === 0) {
-      if (link !== undefined) {
+      if (link !== undefined && !this.qos0Waits) {
         if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds))
           this.context.metrics.publishDropped++;
         if (link.isFull) this.fallBehind();
         return true;
       }
-      if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
+      if (link === undefined && (!this.context.limits.queueQos0 || this.expiryInterval === 0)) return true;
     }
     const { shared, subscriptionIds } = delivery;
     if (link !== undefined && !this.windowFull && !this.hasWaiting() && link.hasRoom) {
@@ -443,7 +443,7 @@ export class Session implements Subscriber {
 
   deliverRun(run: PublishRun, delivery: Delivery): void {
     const { link } = this;
-    if (this.context.upgradeQoS === true && delivery.qos > 0) {
+    if ((this.context.upgradeQoS === true && delivery.qos > 0) || this.qos0Waits) {
       for (const message of run.messages()) this.deliver(message, delivery);
       return;
     }
@@ -453,6 +453,11 @@ export class Session implements Subscriber {
     } else if (this.context.limits.queueQos0 && this.expiryInterval !== 0) {
       for (const message of run.messages()) this.deliver(message, delivery);
     }
+  }
+
+  /** Messages with QoS 0 wait, which are the older ones [MQTT-4.6.0-5]. */
+  private get qos0Waits(): boolean {
+    return this.queue !== undefined && this.queue.length > 0 && this.queue.holdsQos0;
   }
 
   private hasWaiting(): boolean {
@@ -528,8 +533,8 @@ export class Session implements Subscriber {
       } else if (this.queue !== undefined && this.queue.length > 0) {
         const next = this.queue.peek();
         if (next === undefined) continue;
-        if (next.qos > 0 && this.windowFull) break;
-        const item = this.queue.shift()!;
+        const item = next.qos > 0 && this.windowFull ? this.queue.shiftQos0() : this.queue.shift();
+        if (item === undefined) break;
         if (item.message!.isExpired(this.context.clock.nowMs())) {
           this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
           this.forget(item);
