@@ -129,6 +129,8 @@ export class Store {
   private backgroundSync: NodeJS.Timeout | undefined;
   private place: Place | undefined;
   private closed = false;
+  /** What kept something from the disk while it was closed. */
+  private unsaved: Error | undefined;
 
   constructor(private readonly options: StoreOptions) {
     const { folder, mode, twoCopies } = options;
@@ -354,6 +356,7 @@ export class Store {
       },
       (error: Error) => {
         this.syncing = undefined;
+        if (this.closed) this.unsaved ??= error;
         this.fail(error);
       },
     );
@@ -740,6 +743,8 @@ export class Store {
       await this.mending;
       await this.syncing;
       const { segment } = this;
+      // A later sync may succeed and leave out what the failed one was to write.
+      if (this.unsaved !== undefined) throw this.unsaved;
       if (segment !== undefined) {
         await Promise.all([...this.unsynced, segment].flatMap(({ files }) => files.map((file) => file.sync())));
         // An empty frame last, which knows that all before it are on the disk.
