@@ -1,0 +1,78 @@
+/** What is left of the life of a session, and of the delay of its will, after one or more ends of the process. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { SimulatedFiles } from '../../test/support/simulated-files.js';
+import { defaultLimits, silentLogger, TimerWheel } from '../base/index.js';
+import { BrokerMetrics } from '../metrics/index.js';
+import { Router } from '../router/index.js';
+import { Store } from '../storage/index.js';
+import { FakeLink } from './fake-link.fuzz.js';
+import { Pressure } from './pressure.js';
+import { SessionRegistry } from './session-registry.js';
+import { SessionStore } from './session-store.js';
+
+async function open(files: SimulatedFiles, startMs: number) {
+  let sessions!: SessionStore;
+  const store = new Store({
+    mode: 'buffered',
+    folder: 'data',
+    files,
+    log: silentLogger,
+    inline: true,
+    onReplay: (from, key, value) => sessions.replay(from, key, value),
+  });
+  sessions = new SessionStore(store);
+  await store.open();
+  let now = startMs;
+  const clock = { nowMs: () => now };
+  const wheel = new TimerWheel(clock);
+  const metrics = new BrokerMetrics(0);
+  const router = new Router({
+    strategy: 'roundRobin',
+    sharedQueueMessagesMax: 100,
+    topicCacheEntriesMax: 100,
+    retainedMessagesMax: 100,
+    retainedBytesMax: 100_000,
+    clock,
+    wheel,
+    onDropped: () => {},
+  });
+  const wills: string[] = [];
+  const pressure = new Pressure(wheel, 0);
+  const registry = new SessionRegistry(
+    { router, wheel, clock, metrics, pressure, limits: defaultLimits, store: sessions },
+    ({ topicName }) => wills.push(topicName),
+  );
+  registry.restore();
+  store.commit();
+  const pass = (seconds: number) => {
+    for (const end = now + seconds * 1000; now < end; ) {
+      now += 250;
+      wheel.advance();
+    }
+    store.commit();
+    return now;
+  };
+  return { store, registry, wills, pass };
+}
+
+describe('a session whose client was connected when the process ended', () => {
+  it('lives from the first restart on, not from the last', async () => {
+    const first = new SimulatedFiles();
+    const { registry, store, pass } = await open(first, 1_000_000);
+    const will = { values: { topicName: 'will', payload: '' }, delay: 50 };
+    registry.open('c', false, 100, will, new FakeLink(), 10);
+    store.commit();
+    const second = first.kill();
+    const again = await open(second, pass(1));
+    const third = second.kill();
+    const last = await open(third, again.pass(30));
+    assert.deepEqual([last.registry.size, last.wills], [1, []]);
+    last.pass(25);
+    assert.deepEqual(last.wills, ['will'], 'delay');
+    last.pass(30);
+    assert.equal(last.registry.size, 1);
+    last.pass(20);
+    assert.equal(last.registry.size, 0, 'expiry');
+  });
+});
