@@ -20,8 +20,15 @@ export class BrokerStorage {
   private readonly folder: string;
   private opened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
+  /** Damage that the log has. */
+  private readonly told = new Set<string>();
 
-  constructor(config: Config, limits: Limits, handlingOf: (topicName: string) => Handling, log: Logger) {
+  constructor(
+    config: Config,
+    limits: Limits,
+    handlingOf: (topicName: string) => Handling,
+    private readonly log: Logger,
+  ) {
     const { mode, path } = config.storage;
     this.folder = path;
     this.store = new Store({
@@ -68,12 +75,24 @@ export class BrokerStorage {
 
   private sweepIn(ms: number): void {
     this.sweepTimer = setTimeout(() => {
-      const retained = this.retained!.sweep();
-      const sessions = this.sessions!.sweep();
+      const retained = this.survive(() => this.retained!.sweep());
+      const sessions = this.survive(() => this.sessions!.sweep());
       this.store.checkPlace();
       this.store.reclaim();
       this.sweepIn(retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
     }, ms).unref();
+  }
+
+  /** What is damaged is named, once, and left: nobody needs it now. */
+  private survive(sweep: () => boolean): boolean {
+    try {
+      return sweep();
+    } catch (error) {
+      const { message } = error as Error;
+      if (!this.told.has(message)) this.log.error(error instanceof Fault ? error.code : 'broker.bug', message);
+      this.told.add(message);
+      return false;
+    }
   }
 
   stopSweeping(): void {

@@ -129,7 +129,10 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
-    this.wheel = new TimerWheel(steadyClock);
+    this.wheel = new TimerWheel(steadyClock, (error) => {
+      if (error instanceof Fault) log.error(error.code, error.message);
+      else log.error('broker.bug', error instanceof Error ? (error.stack ?? error.message) : String(error));
+    });
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
     const handlingOf = handlingRules(config);
     this.storage = new BrokerStorage(config, limits, handlingOf, log);

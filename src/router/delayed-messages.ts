@@ -140,12 +140,15 @@ export class DelayedMessages {
       due.push({ key, message: readMessageRecord(value, 0, value.length) });
       if (due.length === STEP) break;
     }
-    for (const { key, message } of due) {
-      this.store.remove(key);
-      this.count--;
-      if (!message.isExpired(this.nowMs())) this.publish(message);
+    try {
+      for (const { key, message } of due) {
+        this.store.remove(key);
+        this.count--;
+        if (!message.isExpired(this.nowMs())) this.publish(message);
+      }
+    } finally {
+      this.armNext();
     }
-    this.armNext();
   }
 
   private armNext(): void {

@@ -179,10 +179,14 @@ export class SessionRegistry {
     this.context.metrics.sessions = this.sessions.size;
     const { will } = session;
     session.will = undefined;
-    session.end();
-    if (will === undefined) return;
-    this.publishWill(will.values, session.clientId);
-    this.context.store?.removeWill(session.clientId);
+    try {
+      session.end();
+    } finally {
+      if (will !== undefined) {
+        this.publishWill(will.values, session.clientId);
+        this.context.store?.removeWill(session.clientId);
+      }
+    }
   }
 
   private count(): void {

@@ -6,7 +6,7 @@ import { defaultLimits, silentLogger, TimerWheel } from '../base/index.js';
 import { BrokerMetrics } from '../metrics/index.js';
 import { Router } from '../router/index.js';
 import { Store } from '../storage/index.js';
-import { FakeLink } from './fake-link.fuzz.js';
+import { FakeLink, subscribed } from './fake-link.fuzz.js';
 import { Pressure } from './pressure.js';
 import { SessionRegistry } from './session-registry.js';
 import { SessionStore } from './session-store.js';
@@ -36,6 +36,7 @@ async function open(files: SimulatedFiles, startMs: number) {
     clock,
     wheel,
     onDropped: () => {},
+    handlingOf: () => ({ priority: 16, durability: 'buffered' }),
   });
   const wills: string[] = [];
   const pressure = new Pressure(wheel, 0);
@@ -53,11 +54,11 @@ async function open(files: SimulatedFiles, startMs: number) {
     store.commit();
     return now;
   };
-  return { store, registry, wills, pass };
+  return { store, registry, router, wills, pass };
 }
 
-describe('a session whose client was connected when the process ended', () => {
-  it('lives from the first restart on, not from the last', async () => {
+describe('a session of a store', () => {
+  it('whose client was connected when the process ended lives from the first restart on, not from the last', async () => {
     const first = new SimulatedFiles();
     const { registry, store, pass } = await open(first, 1_000_000);
     const will = { values: { topicName: 'will', payload: '' }, delay: 50 };
@@ -74,5 +75,21 @@ describe('a session whose client was connected when the process ended', () => {
     assert.equal(last.registry.size, 1);
     last.pass(20);
     assert.equal(last.registry.size, 0, 'expiry');
+  });
+
+  it('ends with its subscriptions and its will though what it has in storage cannot be read', async () => {
+    const { registry, router, store, wills } = await open(new SimulatedFiles(), 1_000_000);
+    const will = { values: { topicName: 'will', payload: '' }, delay: 50 };
+    const link = new FakeLink();
+    const { session } = registry.open('c', false, 100, will, link, 10);
+    session.resume();
+    session.subscribe(subscribed('a', 1, { shareName: 'g' }));
+    router.publishLocal({ topicName: 'a', payload: 'x', qos: 1 });
+    registry.close(session, link, false);
+    store.get = () => {
+      throw new Error('damaged');
+    };
+    assert.throws(() => registry.end(session), /damaged/);
+    assert.deepEqual([registry.size, router.subscriptionCount, wills], [0, 0, ['will']]);
   });
 });

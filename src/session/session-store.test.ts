@@ -55,6 +55,27 @@ async function becomesTable(store: Store): Promise<void> {
 }
 
 describe('SessionStore', () => {
+  it('leaves an ended session whose entries cannot be read, and sweeps the others', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const [first, second] = [sessions.newOwner(), sessions.newOwner()];
+    for (const owner of [first, second]) add(new StoredMessages(sessions, owner), 'x');
+    sessions.endSession('first', first);
+    sessions.endSession('second', second);
+    const scan = store.scan.bind(store);
+    store.scan = (from, to) => {
+      if (from === `Q${first}`) throw new Error('damaged');
+      return scan(from, to);
+    };
+    assert.throws(() => sessions.sweep(), /damaged/);
+    assert.equal(sessions.sweep(), false);
+    store.scan = scan;
+    assert.deepEqual(
+      [...store.scan('Q', 'R')].map(({ key }) => key.slice(1, 5)),
+      [first],
+    );
+    await store.close();
+  });
+
   it('reads back messages with any number of Subscription Identifiers', async () => {
     const { store, sessions } = await open(new SimulatedFiles());
     const messages = new StoredMessages(sessions, sessions.newOwner());

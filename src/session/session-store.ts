@@ -219,10 +219,24 @@ export class SessionStore {
     this.ended.push(owner);
   }
 
-  /** Removes some of what ended sessions left; returns whether there is more. */
+  /**
+   * Removes some of what ended sessions left; returns whether there is more.
+   * Errors  `TableDamage`: what that session left stays until the next start.
+   */
   sweep(): boolean {
     const owner = this.ended[0];
     if (owner === undefined) return false;
+    try {
+      if (!this.sweepOwner(owner)) this.ended.shift();
+    } catch (error) {
+      this.ended.shift();
+      throw error;
+    }
+    return this.ended.length > 0;
+  }
+
+  /** Returns whether there may be more of this session. */
+  private sweepOwner(owner: string): boolean {
     let count = 0;
     for (const kind of ['Q', 'P', 'R', 'B']) {
       const prefix = kind + owner;
@@ -242,8 +256,7 @@ export class SessionStore {
     }
     this.store.remove(`c${owner}`, 'buffered');
     this.store.remove(`e${owner}`, 'buffered');
-    this.ended.shift();
-    return this.ended.length > 0;
+    return false;
   }
 
   saveCounts(owner: string, counts: QueueCounts): void {

@@ -319,8 +319,15 @@ export class Session implements Subscriber {
     this.cancelTimers();
     this.holder?.drained();
     this.retainedFeed = undefined;
-    if (this.shared !== undefined) this.restoreInflight();
-    this.handSharedOn(true);
+    try {
+      if (this.shared !== undefined) this.restoreInflight();
+      this.handSharedOn(true);
+    } finally {
+      this.discard(); // also where storage is damaged
+    }
+  }
+
+  private discard(): void {
     const subscriptions = this.subscriptions;
     this.subscriptions = undefined;
     this.shared = undefined;
