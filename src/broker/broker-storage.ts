@@ -1,5 +1,5 @@
 /** What outlives the broker's process: the store, what sessions, groups and retained messages keep in it, and getting rid of what has expired. */
-import { Fault, type Limits, type Logger, systemClock } from '../base/index.js';
+import { Fault, type Limits, type LogFields, type Logger, systemClock } from '../base/index.js';
 import type { Config } from '../config/index.js';
 import type { Handling } from '../protocol/index.js';
 import { GroupStore, retainedLimits, StoredRetained } from '../router/index.js';
@@ -83,16 +83,23 @@ export class BrokerStorage {
     }, ms).unref();
   }
 
-  /** What is damaged is named, once, and left: nobody needs it now. */
+  /** What is damaged is left: nobody needs it now. */
   private survive(sweep: () => boolean): boolean {
     try {
       return sweep();
     } catch (error) {
-      const { message } = error as Error;
-      if (!this.told.has(message)) this.log.error(error instanceof Fault ? error.code : 'broker.bug', message);
-      this.told.add(message);
+      this.tell(error);
       return false;
     }
+  }
+
+  /** Names what cannot be read, once. */
+  tell(error: unknown, fields?: LogFields): void {
+    const { message, stack } = error as Error;
+    if (this.told.has(message)) return;
+    this.told.add(message);
+    if (error instanceof Fault) this.log.error(error.code, message, fields);
+    else this.log.error('broker.bug', stack ?? message, fields);
   }
 
   stopSweeping(): void {

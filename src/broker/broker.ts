@@ -129,10 +129,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
-    this.wheel = new TimerWheel(steadyClock, (error) => {
-      if (error instanceof Fault) log.error(error.code, error.message);
-      else log.error('broker.bug', error instanceof Error ? (error.stack ?? error.message) : String(error));
-    });
+    this.wheel = new TimerWheel(steadyClock, (error) => this.storage.tell(error));
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
     const handlingOf = handlingRules(config);
     this.storage = new BrokerStorage(config, limits, handlingOf, log);
@@ -189,6 +186,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         store: this.storage.sessions,
         slowConsumerSeconds: () => this.guard.slowConsumerSeconds,
         onSlowConsumer: (session) => this.guard.slowConsumer(session),
+        onDamage: ({ clientId }, error) => this.storage.tell(error, { clientId }),
         upgradeQoS: config.protocol.upgradeQoS,
         mayDeliverRetained: this.retainedSources.mayDeliver,
       },

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { SimulatedFiles } from '../../test/support/simulated-files.js';
-import { defaultLimits, silentLogger, TimerWheel } from '../base/index.js';
+import { defaultLimits, type Limits, silentLogger, TimerWheel } from '../base/index.js';
 import { BrokerMetrics } from '../metrics/index.js';
+import { ReasonCode } from '../protocol/index.js';
 import { Router } from '../router/index.js';
 import { Store } from '../storage/index.js';
 import { FakeLink, subscribed } from './fake-link.fuzz.js';
@@ -11,7 +12,7 @@ import { Pressure } from './pressure.js';
 import { SessionRegistry } from './session-registry.js';
 import { SessionStore } from './session-store.js';
 
-async function open(files: SimulatedFiles, startMs: number) {
+async function open(files: SimulatedFiles, startMs: number, limits: Partial<Limits> = {}) {
   let sessions!: SessionStore;
   const store = new Store({
     mode: 'buffered',
@@ -39,9 +40,19 @@ async function open(files: SimulatedFiles, startMs: number) {
     handlingOf: () => ({ priority: 16, durability: 'buffered' }),
   });
   const wills: string[] = [];
+  const damage: string[] = [];
   const pressure = new Pressure(wheel, 0);
   const registry = new SessionRegistry(
-    { router, wheel, clock, metrics, pressure, limits: defaultLimits, store: sessions },
+    {
+      router,
+      wheel,
+      clock,
+      metrics,
+      pressure,
+      limits: { ...defaultLimits, ...limits },
+      store: sessions,
+      onDamage: ({ clientId }, error) => damage.push(`${clientId}: ${(error as Error).message}`),
+    },
     ({ topicName }) => wills.push(topicName),
   );
   registry.restore();
@@ -54,7 +65,7 @@ async function open(files: SimulatedFiles, startMs: number) {
     store.commit();
     return now;
   };
-  return { store, registry, router, wills, pass };
+  return { store, registry, router, wills, damage, pass };
 }
 
 describe('a session of a store', () => {
@@ -91,5 +102,23 @@ describe('a session of a store', () => {
     };
     assert.throws(() => registry.end(session), /damaged/);
     assert.deepEqual([registry.size, router.subscriptionCount, wills], [0, 0, ['will']]);
+  });
+
+  it('that is away and whose queue cannot be read refuses what comes, and keeps nothing from others', async () => {
+    const { registry, router, store, damage } = await open(new SimulatedFiles(), 1_000_000, { queueMessagesMax: 1 });
+    const away = registry.open('away', false, 100, undefined, new FakeLink(), 10).session;
+    away.subscribe(subscribed('a', 1));
+    registry.close(away, away.connection!, false);
+    const link = new FakeLink();
+    const there = registry.open('there', false, 100, undefined, link, 10).session;
+    there.resume();
+    there.subscribe(subscribed('a', 1));
+    const publish = (payload: string) => router.publishLocal({ topicName: 'a', payload, qos: 1 });
+    assert.equal(publish('one'), ReasonCode.Success);
+    store.scan = () => {
+      throw new Error('damaged');
+    };
+    assert.equal(publish('two'), ReasonCode.QuotaExceeded);
+    assert.deepEqual([link.take(), away.queuedMessages, damage], [['1:one', '2:two'], 1, ['away: damaged']]);
   });
 });

@@ -53,6 +53,8 @@ export interface SessionContext {
   /** How long messages may wait for a connected client before it counts as slow, seconds; 0 is for ever. */
   readonly slowConsumerSeconds?: () => number;
   readonly onSlowConsumer?: (session: Session) => void;
+  /** What waits for a client cannot be read. */
+  readonly onDamage?: (session: Session, error: unknown) => void;
   /** Messages go out with the QoS of the subscription, whatever they came with. */
   readonly upgradeQoS?: boolean;
   /** Asked about each retained message that a subscription would get; absent: all may go out. */
@@ -477,12 +479,20 @@ export class Session implements Subscriber {
 
   private enqueue(item: Outgoing, message: Message): boolean {
     const { limits, metrics } = this.context;
-    this.restoreInflight(); // what was sent is not among what may be dropped
-    this.queue ??= new OutgoingQueue(this.stored);
     const { queueMessagesMax, queueBytesMax, queueOverflow } = limits;
     const online = this.link !== undefined;
-    const dropped = this.queue.push(item, message, online, queueMessagesMax, queueBytesMax, queueOverflow);
-    if (dropped < 0) {
+    let dropped: number;
+    try {
+      this.restoreInflight(); // what was sent is not among what may be dropped
+      this.queue ??= new OutgoingQueue(this.stored);
+      dropped = this.queue.push(item, message, online, queueMessagesMax, queueBytesMax, queueOverflow);
+    } catch (error) {
+      // Damage here is no fault of who publishes, nor of the others who get it.
+      if (this.context.onDamage === undefined) throw error;
+      this.context.onDamage(this, error);
+      dropped = -1;
+    }
+    if (this.queue === undefined || dropped < 0) {
       metrics.publishDropped++;
       return false;
     }
