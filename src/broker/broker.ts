@@ -110,6 +110,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
+  /** Retained wills that are due while storage cannot be written. */
+  private readonly heldWills: NewMessage[] = [];
   /** Lets clients in. */
   private running = false;
   /** Of the start that nobody has stopped. */
@@ -245,7 +247,9 @@ class BrokerNode implements Broker, ConnectionObserver {
     });
     this.joinDynamicSecurity();
     store.onHealth = (failed) => {
-      if (failed === undefined) this.releasePublishers();
+      if (failed !== undefined) return;
+      this.releasePublishers();
+      for (const values of this.heldWills.splice(0)) this.publishWill(values);
     };
   }
 
@@ -616,6 +620,10 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   /** A will is a publish of its client like any other, only later. */
   private publishWill(values: NewMessage): void {
+    if (values.retain === true && (values.qos ?? 0) > 0 && this.storage.store.failed !== undefined) {
+      this.heldWills.push(values); // as its client, were it there to be refused, would publish it again
+      return;
+    }
     const message = Message.create(values, this.context.nowMs());
     const reasonCode = this.context.router.publish(message);
     if (reasonCode >= 0x80) this.metrics.publishRefused++;
