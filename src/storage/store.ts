@@ -116,7 +116,7 @@ export class Store {
   private folderDirty = true;
   /** Bytes of segments of the last run that are not in tables yet. */
   private replayedBytes = 0;
-  private readonly frame = new OpenFrame(() => this.onOperation());
+  private readonly frame: OpenFrame;
   private syncing: Promise<void> | undefined;
   private waiters: Waiter[] = [];
   private maintaining: Promise<void> | undefined;
@@ -134,6 +134,7 @@ export class Store {
 
   constructor(private readonly options: StoreOptions) {
     const { folder, mode, twoCopies } = options;
+    this.frame = new OpenFrame(() => this.onOperation(), mode === 'memory');
     const two = mode === 'faultTolerant' || twoCopies === true;
     this.folders = mode === 'memory' ? [] : two ? [folder, `${folder}/${COPY_FOLDER}`] : [folder];
     this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
