@@ -55,6 +55,23 @@ async function becomesTable(store: Store): Promise<void> {
 }
 
 describe('SessionStore', () => {
+  it('syncs the identifier of a QoS 2 message that was read back, where its topic asks for that', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const owner = sessions.newOwner();
+    const messages = new StoredMessages(sessions, owner);
+    for (const topicName of ['s', 'b']) {
+      const message = Message.create({ topicName, payload: 'x', qos: 2 }, 0);
+      message.handling = { priority: 16, durability: topicName === 's' ? 'sync' : 'buffered' };
+      messages.add(lane, takeOutgoing(message, 2, false, undefined, undefined), message, 0);
+    }
+    const asked = messages.load(lane, '', 2, 1000).found.map(({ item }, index) => {
+      sessions.saveExchange(owner, index + 1, item);
+      return store.syncSequence === store.sequence;
+    });
+    assert.deepEqual(asked, [true, false]);
+    await store.close();
+  });
+
   it('leaves an ended session whose entries cannot be read, and sweeps the others', async () => {
     const { store, sessions } = await open(new SimulatedFiles());
     const [first, second] = [sessions.newOwner(), sessions.newOwner()];

@@ -313,7 +313,8 @@ export class SessionStore {
       (item.retain ? RETAIN : 0) |
       (ids > 0 ? IDENTIFIERS : 0) |
       (body === undefined ? 0 : SHARED) |
-      (many ? MANY : 0);
+      (many ? MANY : 0) |
+      (sync ? SYNCED : 0);
     buffer[at++] = packetId & 0xff;
     buffer[at++] = packetId >>> 8;
     if (subscriptionIds !== undefined) {
@@ -383,7 +384,7 @@ export class SessionStore {
       const flags = value[0]!;
       const item = takeOutgoing(undefined, (flags & 3) as QoS, (flags & RETAIN) !== 0, undefined, undefined);
       item.key = key;
-      item.synced = item.qos > 0 && this.store.asksSync();
+      item.synced = this.isSynced(flags);
       found.push(item);
     }
     return found;
@@ -409,8 +410,13 @@ export class SessionStore {
     message.handling = this.handlingOf(priorityOf(key.charCodeAt(5)));
     const item = takeOutgoing(message, (flags & 3) as QoS, (flags & RETAIN) !== 0, subscriptionIds, undefined);
     item.key = key;
-    item.synced = item.qos > 0 && this.store.asksSync();
+    item.synced = this.isSynced(flags);
     return { key, item, packetId: value.readUInt16LE(1) };
+  }
+
+  /** Where the mode changed since, as that says. */
+  private isSynced(flags: number): boolean {
+    return (flags & 3) > 0 && ((flags & SYNCED) !== 0 || this.store.asksSync());
   }
 
   private handlingOf(priority: number): Handling {
@@ -517,6 +523,8 @@ const IDENTIFIERS = 0x08;
 const SHARED = 0x10;
 /** More identifiers than a byte counts. */
 const MANY = 0x20;
+/** Its topic asks for a sync before it is acknowledged. */
+const SYNCED = 0x40;
 
 function ownerText(number: number): string {
   return String.fromCharCode((number >>> 24) & 255, (number >>> 16) & 255, (number >>> 8) & 255, number & 255);
