@@ -18,6 +18,24 @@ function wheelAt(now = 1_000_003) {
 }
 
 describe('the timer wheel', () => {
+  it('fires the others though one throws', () => {
+    const clock = { now: 0, nowMs: () => clock.now };
+    const failures: string[] = [];
+    const wheel = new TimerWheel(clock, (error) => failures.push(String(error)));
+    const fired: number[] = [];
+    for (const number of [1, 2, 3])
+      wheel.arm(
+        new WheelTimer(() => {
+          if (number === 2) throw new Error('damaged');
+          fired.push(number);
+        }),
+        500,
+      );
+    clock.now = 1000;
+    wheel.advance();
+    assert.deepEqual([fired.sort(), failures], [[1, 3], ['Error: damaged']]);
+  });
+
   it('fires each timer once, never early and at most two ticks late', () => {
     const random = new Random(3);
     const { clock, wheel, pass } = wheelAt();

@@ -32,7 +32,11 @@ export class TimerWheel {
   private interval: NodeJS.Timeout | undefined;
   private readonly startMs: number;
 
-  constructor(private readonly clock: Clock) {
+  /** @param failed told what a timer throws, instead of whoever advances the wheel. */
+  constructor(
+    private readonly clock: Clock,
+    private readonly failed?: (error: unknown) => void,
+  ) {
     this.startMs = clock.nowMs();
     this.tick = 0;
   }
@@ -99,8 +103,17 @@ export class TimerWheel {
       for (const each of overdue) {
         if (each.due < 0 || each.due > now) continue; // disarmed or re-armed by one fired before it
         this.disarm(each);
-        each.fire();
+        this.fire(each);
       }
+    }
+  }
+
+  private fire(timer: WheelTimer): void {
+    if (this.failed === undefined) return timer.fire();
+    try {
+      timer.fire();
+    } catch (error) {
+      this.failed(error);
     }
   }
 

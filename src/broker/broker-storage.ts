@@ -1,5 +1,5 @@
 /** What outlives the broker's process: the store, what sessions, groups and retained messages keep in it, and getting rid of what has expired. */
-import { Fault, type Limits, type Logger, systemClock } from '../base/index.js';
+import { Fault, type Limits, type LogFields, type Logger, systemClock } from '../base/index.js';
 import type { Config } from '../config/index.js';
 import type { Handling } from '../protocol/index.js';
 import { GroupStore, retainedLimits, StoredRetained } from '../router/index.js';
@@ -20,8 +20,15 @@ export class BrokerStorage {
   private readonly folder: string;
   private opened = false;
   private sweepTimer: NodeJS.Timeout | undefined;
+  /** Damage that the log has. */
+  private readonly told = new Set<string>();
 
-  constructor(config: Config, limits: Limits, handlingOf: (topicName: string) => Handling, log: Logger) {
+  constructor(
+    config: Config,
+    limits: Limits,
+    handlingOf: (topicName: string) => Handling,
+    private readonly log: Logger,
+  ) {
     const { mode, path } = config.storage;
     this.folder = path;
     this.store = new Store({
@@ -68,12 +75,31 @@ export class BrokerStorage {
 
   private sweepIn(ms: number): void {
     this.sweepTimer = setTimeout(() => {
-      const retained = this.retained!.sweep();
-      const sessions = this.sessions!.sweep();
+      const retained = this.survive(() => this.retained!.sweep());
+      const sessions = this.survive(() => this.sessions!.sweep());
       this.store.checkPlace();
       this.store.reclaim();
       this.sweepIn(retained || sessions ? SWEEP_AGAIN_MS : SWEEP_MS);
     }, ms).unref();
+  }
+
+  /** What is damaged is left: nobody needs it now. */
+  private survive(sweep: () => boolean): boolean {
+    try {
+      return sweep();
+    } catch (error) {
+      this.tell(error);
+      return false;
+    }
+  }
+
+  /** Names what cannot be read, once. */
+  tell(error: unknown, fields?: LogFields): void {
+    const { message, stack } = error as Error;
+    if (this.told.has(message)) return;
+    this.told.add(message);
+    if (error instanceof Fault) this.log.error(error.code, message, fields);
+    else this.log.error('broker.bug', stack ?? message, fields);
   }
 
   stopSweeping(): void {

@@ -112,6 +112,8 @@ class BrokerNode implements Broker, ConnectionObserver {
   private readonly retainedSources: RetainedSources;
   private preparing = new AbortController();
   private localSubscribers = 0;
+  /** Retained wills that are due while storage cannot be written. */
+  private readonly heldWills: NewMessage[] = [];
   /** Lets clients in. */
   private running = false;
   /** Of the start that nobody has stopped. */
@@ -131,7 +133,7 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.limits = limits;
     this.events = new EventHub(log);
     this.metrics = new BrokerMetrics(clock.nowMs());
-    this.wheel = new TimerWheel(steadyClock);
+    this.wheel = new TimerWheel(steadyClock, (error) => this.storage.tell(error));
     const pressure = new Pressure(this.wheel, limits.slowReaderHoldMs);
     const handlingOf = handlingRules(config);
     this.storage = new BrokerStorage(config, limits, handlingOf, log);
@@ -189,6 +191,7 @@ class BrokerNode implements Broker, ConnectionObserver {
         store: this.storage.sessions,
         slowConsumerSeconds: () => this.guard.slowConsumerSeconds,
         onSlowConsumer: (session) => this.guard.slowConsumer(session),
+        onDamage: ({ clientId }, error) => this.storage.tell(error, { clientId }),
         upgradeQoS: config.protocol.upgradeQoS,
         mayDeliverRetained: this.retainedSources.mayDeliver,
       },
@@ -249,7 +252,9 @@ class BrokerNode implements Broker, ConnectionObserver {
     this.access.onClientChange = (client) => setImmediate(() => this.recheck(client));
     this.joinDynamicSecurity();
     store.onHealth = (failed) => {
-      if (failed === undefined) this.releasePublishers();
+      if (failed !== undefined) return;
+      this.releasePublishers();
+      for (const values of this.heldWills.splice(0)) this.publishWill(values);
     };
   }
 
@@ -636,6 +641,10 @@ class BrokerNode implements Broker, ConnectionObserver {
 
   /** A will is a publish of its client like any other, only later. */
   private publishWill(values: NewMessage): void {
+    if (values.retain === true && (values.qos ?? 0) > 0 && this.storage.store.failed !== undefined) {
+      this.heldWills.push(values); // as its client, were it there to be refused, would publish it again
+      return;
+    }
     const message = Message.create(values, this.context.nowMs());
     const reasonCode = this.context.router.publish(message);
     if (reasonCode >= 0x80) this.metrics.publishRefused++;

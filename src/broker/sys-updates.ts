@@ -17,9 +17,9 @@ export function startSysUpdates(context: ConnectionContext, intervalSeconds: num
     (topicName, payload) => router.publishLocal({ topicName, payload, retain: true }),
   );
   const update = (): void => {
+    wheel.arm(timer, intervalSeconds * 1000); // whatever becomes of this one
     topics.update(clock.nowMs());
     also();
-    wheel.arm(timer, intervalSeconds * 1000);
   };
   const timer = new WheelTimer(update);
   update();

@@ -174,12 +174,13 @@ export function onPublish(connection: Connection, header: number, bytes: Buffer,
         : context.router.publish(message, entry);
   }
   if (verdict >= 0x80) metrics.publishRefused++;
+  // Also when its connection has ended over it: the client will send it again.
+  if (qos === 2 && (verdict < 0x80 || (!connection.version5 && !connection.done))) session.noteReceived(packetId);
   if (qos === 0 || connection.done) return true;
   if (qos === 1) {
     connection.acknowledge(0x40, packetId, verdict, reason); // [MQTT-4.3.2-4]
     return true;
   }
-  if (verdict < 0x80 || !connection.version5) session.noteReceived(packetId);
   connection.acknowledge(0x50, packetId, verdict, reason); // [MQTT-4.3.3-8]
   return true;
 }

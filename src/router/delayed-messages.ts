@@ -22,6 +22,8 @@ const SECONDS_MAX = 4_294_967;
 const STEP = 500;
 /** The wheel is not asked to wait longer, milliseconds. */
 const WAIT_MAX_MS = 3_600_000;
+/** While storage cannot be written. */
+const RETRY_MS = 1000;
 
 export interface Delay {
   readonly seconds: number;
@@ -131,17 +133,22 @@ export class DelayedMessages {
 
   private publishDue(): void {
     this.armedFor = 0;
+    // What is retained could not be kept, and what is published now would be published again after a crash.
+    if (this.store.failed !== undefined) return this.arm(this.nowMs() + RETRY_MS);
     const due: { key: string; message: Message }[] = [];
     for (const { key, value } of this.store.scan('d', keyOf(this.nowMs() + 1, 0))) {
       due.push({ key, message: readMessageRecord(value, 0, value.length) });
       if (due.length === STEP) break;
     }
-    for (const { key, message } of due) {
-      this.store.remove(key);
-      this.count--;
-      if (!message.isExpired(this.nowMs())) this.publish(message);
+    try {
+      for (const { key, message } of due) {
+        this.store.remove(key);
+        this.count--;
+        if (!message.isExpired(this.nowMs())) this.publish(message);
+      }
+    } finally {
+      this.armNext();
     }
-    this.armNext();
   }
 
   private armNext(): void {

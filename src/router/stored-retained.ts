@@ -5,7 +5,8 @@
  *   'x' time u48, topic  when it expires
  *   'c' 'r'              the counts, as of the last time the log became a table
  *
- * A walk reads some entries at a time and begins again after the last, so it holds nothing between turns.
+ * A walk reads some entries at a time and begins again after the last. What it read is read again where anything was changed before it is
+ * handed out: who gets it may have had what is newer.
  */
 import {
   isValidTopicName,
@@ -27,6 +28,8 @@ const SWEEP = 1000;
 export class StoredRetained implements Retained {
   private count = 0;
   private byteCount = 0;
+  /** Messages kept and removed so far. */
+  private changes = 0;
 
   constructor(
     private readonly store: Store,
@@ -75,11 +78,13 @@ export class StoredRetained implements Retained {
   }
 
   private add(bytes: number): void {
+    this.changes++;
     this.count++;
     this.byteCount += bytes;
   }
 
   private subtract(bytes: number): void {
+    this.changes++;
     this.count--;
     this.byteCount -= bytes;
   }
@@ -147,6 +152,7 @@ export class StoredRetained implements Retained {
       let seen = 0;
       let last = '';
       const now = this.nowMs();
+      const { changes } = this;
       for (const { key, value } of this.store.scan(from, end)) {
         seen++;
         last = key;
@@ -154,7 +160,10 @@ export class StoredRetained implements Retained {
         if (!message.isExpired(now) && topicMatches(topicFilter, message.topicName)) found.push(message);
         if (seen === STEP) break;
       }
-      yield* found;
+      for (const read of found) {
+        const message = changes === this.changes ? read : this.get(read.topicName);
+        if (message !== undefined && !message.isExpired(this.nowMs())) yield message;
+      }
       if (seen < STEP) return;
       if (found.length < STEP / 4) yield PAUSE;
       from = `${last}\x00`;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Random } from '../base/random.fuzz.js';
 import { topicMatches } from '../protocol/index.js';
-import { TopicCache } from './topic-cache.js';
+import { TopicCache, type TopicEntry } from './topic-cache.js';
 import { randomTopicFilter, randomTopicName } from './topics.fuzz.js';
 
 const find = (cache: TopicCache, topicName: string) => {
@@ -12,6 +12,25 @@ const find = (cache: TopicCache, topicName: string) => {
 };
 
 describe('the topic cache', () => {
+  it('spreads names that were chosen to meet in one place', () => {
+    const cache = new TopicCache(10_000);
+    const names: string[] = [];
+    for (let number = 0; names.length < 300; number++) {
+      let hash = 0x811c9dc5; // FNV-1a, as everybody knows it
+      for (const unit of Buffer.from(`x/${number}`)) hash = Math.imul(hash ^ unit, 0x01000193);
+      if ((hash & 0x3ff) === 0) names.push(`x/${number}`);
+    }
+    for (const name of names) cache.add(name);
+    const { buckets } = cache as unknown as { buckets: (TopicEntry | undefined)[] };
+    const longest = buckets.map((first) => {
+      let length = 0;
+      for (let entry = first; entry !== undefined; entry = entry.next) length++;
+      return length;
+    });
+    assert.ok(Math.max(...longest) < 100, `${Math.max(...longest)} of ${names.length}`);
+    for (const name of names) assert.equal(cache.find(Buffer.from(name), 0, name.length)?.topicName, name);
+  });
+
   it('makes every entry stale that a filter can match, and a wildcard no entry under another first level', () => {
     const random = new Random(5);
     for (let step = 0; step < 5000; step++) {

@@ -10,6 +10,7 @@
  * narrowest scope that contains everything it can match; a filter without wildcards drops the one entry it names.
  * Generations only grow, so equal sums mean that none changed.
  */
+import { randomInt } from 'node:crypto';
 import { type Handling, IN_MEMORY } from '../protocol/index.js';
 import type { Delay } from './delayed-messages.js';
 import type { SharedGroup } from './shared-group.js';
@@ -17,6 +18,8 @@ import type { Delivery } from './subscription.js';
 
 /** The names kept may take this many bytes an entry on average. */
 const NAME_BYTES_MEAN = 128;
+/** FNV-1a from a start of this process, so that nobody can choose names that all meet in one chain. */
+const HASH_START = randomInt(2 ** 32) | 0;
 
 export class TopicEntry {
   next: TopicEntry | undefined;
@@ -74,7 +77,7 @@ export class TopicCache {
 
   /** The entry of the name `bytes[start..end)`, fresh or stale; undefined when there is none. */
   find(bytes: Buffer, start: number, end: number): TopicEntry | undefined {
-    let hash = 0x811c9dc5;
+    let hash = HASH_START;
     for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
     let entry = this.buckets[hash & this.mask];
     while (entry !== undefined && (entry.hash !== hash || !entry.isNamed(bytes, start, end))) entry = entry.next;
@@ -204,7 +207,7 @@ export class TopicCache {
 }
 
 function hashOf(key: string): number {
-  let hash = 0x811c9dc5;
+  let hash = HASH_START;
   for (let at = 0; at < key.length; at++) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
   return hash;
 }

@@ -129,6 +129,12 @@ describe('a queue', () => {
             model.filter(({ qos }) => qos === 1),
           );
           model = model.filter(({ qos }) => qos !== 1);
+        } else if (random.oneIn(9)) {
+          const zeros = model.filter(({ qos }) => qos === 0);
+          // They come to the front together.
+          if (zeros.length > 0 && model[0]!.qos !== 0) model = [...zeros, ...model.filter(({ qos }) => qos !== 0)];
+          assert.equal(queue.holdsQos0, zeros.length > 0);
+          assert.equal(queue.shiftQos0(), zeros[0] === undefined ? undefined : model.shift());
         } else if (random.oneIn(3)) assert.equal(queue.shift(), model.shift());
         assert.equal(queue.peek(), model[0]);
         assert.equal(queue.length, model.length);

@@ -29,6 +29,8 @@ class Lane {
   private head = 0;
   /** Of the messages in memory. */
   private heldBytes = 0;
+  /** Messages in memory with QoS 0. */
+  private qos0 = 0;
   /** The first of the rest, without their messages: the next to be dropped. */
   private doomed: Outgoing[] = [];
   /** Messages in storage only, which come after those in memory. */
@@ -54,8 +56,13 @@ class Lane {
     return this.rest === 0 && this.inMemory < WINDOW && this.heldBytes < WINDOW_BYTES;
   }
 
+  get holdsQos0(): boolean {
+    return kindOf(this.number) === LaneKind.Qos0 ? this.length > 0 : this.qos0 > 0;
+  }
+
   push(item: Outgoing): void {
     this.items.push(item);
+    if (item.qos === 0) this.qos0++;
     this.heldBytes += item.message!.bytes;
   }
 
@@ -105,6 +112,7 @@ class Lane {
     const item = this.peek();
     if (item === undefined) return undefined;
     this.heldBytes -= item.message!.bytes;
+    if (item.qos === 0) this.qos0--;
     this.items[this.head++] = undefined;
     if (this.head === this.items.length) {
       this.items.length = 0;
@@ -137,6 +145,7 @@ class Lane {
     this.items = waiting.filter((item) => {
       if (!taken(item)) return true;
       this.heldBytes -= item.message!.bytes;
+      if (item.qos === 0) this.qos0--;
       out.push(item);
       return false;
     });
@@ -153,6 +162,19 @@ class Lane {
     this.items.length = 0;
     this.head = 0;
     this.heldBytes = 0;
+    this.qos0 = 0;
+  }
+
+  /** As `shift`, of the messages with QoS 0; the others wait for longer, so the next to be taken are brought together. */
+  shiftQos0(): Outgoing | undefined {
+    const next = this.holdsQos0 ? this.peek() : undefined;
+    if (next === undefined) return undefined;
+    if (next.qos !== 0) {
+      const waiting = this.items.slice(this.head) as Outgoing[];
+      this.items = [...waiting.filter(({ qos }) => qos === 0), ...waiting.filter(({ qos }) => qos !== 0)];
+      this.head = 0;
+    }
+    return this.shift();
   }
 
   /** Takes the first QoS 0 message in memory. */
@@ -161,6 +183,7 @@ class Lane {
       const item = this.items[index]!;
       if (item.qos !== 0) continue;
       this.heldBytes -= item.message!.bytes;
+      this.qos0--;
       this.items.splice(index, 1);
       return item;
     }
@@ -279,6 +302,22 @@ export class OutgoingQueue {
   shift(): Outgoing | undefined {
     for (const lane of this.lanes) {
       const item = lane.shift();
+      if (item === undefined) continue;
+      this.taken(item);
+      return item;
+    }
+    return undefined;
+  }
+
+  /** Whether a message with QoS 0 waits. */
+  get holdsQos0(): boolean {
+    return this.lanes.some((lane) => lane.holdsQos0);
+  }
+
+  /** The next message with QoS 0, which needs no acknowledgement to be sent. */
+  shiftQos0(): Outgoing | undefined {
+    for (const lane of this.lanes) {
+      const item = lane.shiftQos0();
       if (item === undefined) continue;
       this.taken(item);
       return item;

@@ -10,7 +10,7 @@ import type { SessionContext } from './session.js';
 
 interface Cursor {
   readonly messages: Iterator<Message | typeof PAUSE>;
-  readonly subscription: Subscription;
+  subscription: Subscription;
   /** A message whose source is being asked about: nothing of this subscription goes out before the answer. */
   asked: { readonly message: Message; verdict: boolean | undefined } | undefined;
 }
@@ -36,13 +36,20 @@ export class RetainedFeed {
     private readonly goOn: () => void,
   ) {}
 
+  /** A subscription asks for messages; what it asked for before, it gets no more. */
   add(subscription: Subscription, messages: Cursor['messages']): void {
+    this.remove(subscription);
     this.cursors.push({ messages, subscription, asked: undefined });
   }
 
   remove(subscription: Subscription): void {
     const at = this.cursors.findIndex((cursor) => cursor.subscription === subscription);
     if (at >= 0) this.cursors.splice(at, 1);
+  }
+
+  /** What `current` asked for goes out for `next`, which is in its place now. */
+  replace(current: Subscription, next: Subscription): void {
+    for (const cursor of this.cursors) if (cursor.subscription === current) cursor.subscription = next;
   }
 
   get empty(): boolean {

@@ -124,7 +124,7 @@ export class SessionRegistry {
     if (store === undefined) return;
     const now = clock.nowMs();
     const byOwner = new Map<string, Session>();
-    const waiting: { session: Session; disconnectedAtMs: number }[] = [];
+    const waiting: { session: Session; disconnectedAtMs: number; known: boolean }[] = [];
     for (const { clientId, owner, expiryInterval, disconnectedAtMs } of store.sessions()) {
       const session = new Session(clientId, this.context);
       session.expiryInterval = expiryInterval;
@@ -132,7 +132,8 @@ export class SessionRegistry {
       this.sessions.set(clientId, session);
       byOwner.set(owner, session);
       // A clock that was set back since does not lengthen the life of a session.
-      waiting.push({ session, disconnectedAtMs: Math.min(disconnectedAtMs || now, now) });
+      const since = Math.min(disconnectedAtMs || now, now);
+      waiting.push({ session, disconnectedAtMs: since, known: since === disconnectedAtMs });
     }
     for (const { owner, request } of store.subscriptions()) byOwner.get(owner)?.restoreSubscription(request);
     for (const { owner, packetId } of store.received()) byOwner.get(owner)?.restoreReceived(packetId);
@@ -140,16 +141,20 @@ export class SessionRegistry {
     for (const session of byOwner.values()) session.restoreShared();
     const lost: { clientId: string; values: NewMessage }[] = [];
     const dueAt = new Map<Session, number>();
-    for (const { clientId, will, dueAtMs } of store.wills()) {
+    for (const { clientId, will, dueAtMs } of [...store.wills()]) {
       const session = this.sessions.get(clientId);
       if (session === undefined) lost.push({ clientId, values: will.values });
       else {
         session.will = will;
         const latest = now + will.delay * 1000;
-        dueAt.set(session, dueAtMs === 0 ? latest : Math.min(dueAtMs, latest));
+        const due = dueAtMs === 0 ? latest : Math.min(dueAtMs, latest);
+        dueAt.set(session, due);
+        if (due !== dueAtMs) store.saveWill(clientId, will, due);
       }
     }
-    for (const { session, disconnectedAtMs } of waiting) {
+    for (const { session, disconnectedAtMs, known } of waiting) {
+      // The next restart counts from here too.
+      if (!known) store.saveSession(session.clientId, session.owner, session.expiryInterval, disconnectedAtMs);
       const due = dueAt.get(session) ?? now;
       const ends = disconnectedAtMs + session.expiryInterval * 1000;
       this.wait(session, Math.max(0, due - now) / 1000, Math.max(0, ends - now) / 1000);
@@ -174,10 +179,14 @@ export class SessionRegistry {
     this.context.metrics.sessions = this.sessions.size;
     const { will } = session;
     session.will = undefined;
-    session.end();
-    if (will === undefined) return;
-    this.publishWill(will.values, session.clientId);
-    this.context.store?.removeWill(session.clientId);
+    try {
+      session.end();
+    } finally {
+      if (will !== undefined) {
+        this.publishWill(will.values, session.clientId);
+        this.context.store?.removeWill(session.clientId);
+      }
+    }
   }
 
   private count(): void {

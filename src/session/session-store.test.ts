@@ -55,6 +55,66 @@ async function becomesTable(store: Store): Promise<void> {
 }
 
 describe('SessionStore', () => {
+  it('syncs the identifier of a QoS 2 message that was read back, where its topic asks for that', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const owner = sessions.newOwner();
+    const messages = new StoredMessages(sessions, owner);
+    for (const topicName of ['s', 'b']) {
+      const message = Message.create({ topicName, payload: 'x', qos: 2 }, 0);
+      message.handling = { priority: 16, durability: topicName === 's' ? 'sync' : 'buffered' };
+      messages.add(lane, takeOutgoing(message, 2, false, undefined, undefined), message, 0);
+    }
+    const asked = messages.load(lane, '', 2, 1000).found.map(({ item }, index) => {
+      sessions.saveExchange(owner, index + 1, item);
+      return store.syncSequence === store.sequence;
+    });
+    assert.deepEqual(asked, [true, false]);
+    await store.close();
+  });
+
+  it('leaves an ended session whose entries cannot be read, and sweeps the others', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const [first, second] = [sessions.newOwner(), sessions.newOwner()];
+    for (const owner of [first, second]) add(new StoredMessages(sessions, owner), 'x');
+    sessions.endSession('first', first);
+    sessions.endSession('second', second);
+    const scan = store.scan.bind(store);
+    store.scan = (from, to) => {
+      if (from === `Q${first}`) throw new Error('damaged');
+      return scan(from, to);
+    };
+    assert.throws(() => sessions.sweep(), /damaged/);
+    assert.equal(sessions.sweep(), false);
+    store.scan = scan;
+    assert.deepEqual(
+      [...store.scan('Q', 'R')].map(({ key }) => key.slice(1, 5)),
+      [first],
+    );
+    await store.close();
+  });
+
+  it('reads back messages with any number of Subscription Identifiers', async () => {
+    const { store, sessions } = await open(new SimulatedFiles());
+    const messages = new StoredMessages(sessions, sessions.newOwner());
+    const sizes = [1, 254, 255, 256, 600];
+    for (const size of sizes) {
+      const ids = Array.from({ length: size }, (_each, index) => 268_435_455 - index);
+      const message = messageOf(`${size}`);
+      messages.add(lane, takeOutgoing(message, 1, false, ids, undefined), message, 0);
+    }
+    store.commit();
+    const { found } = messages.load(lane, '', 1000, Number.POSITIVE_INFINITY);
+    assert.deepEqual(
+      found.map(({ item }) => [
+        `${item.message!.payload}`,
+        item.subscriptionIds!.length,
+        item.subscriptionIds!.at(-1)!,
+      ]),
+      sizes.map((size) => [`${size}`, size, 268_435_456 - size]),
+    );
+    await store.close();
+  });
+
   it('does not give a new session what an ended one with its number had left in tables', async () => {
     const files = new SimulatedFiles();
     const first = await open(files);

@@ -219,10 +219,24 @@ export class SessionStore {
     this.ended.push(owner);
   }
 
-  /** Removes some of what ended sessions left; returns whether there is more. */
+  /**
+   * Removes some of what ended sessions left; returns whether there is more.
+   * Errors  `TableDamage`: what that session left stays until the next start.
+   */
   sweep(): boolean {
     const owner = this.ended[0];
     if (owner === undefined) return false;
+    try {
+      if (!this.sweepOwner(owner)) this.ended.shift();
+    } catch (error) {
+      this.ended.shift();
+      throw error;
+    }
+    return this.ended.length > 0;
+  }
+
+  /** Returns whether there may be more of this session. */
+  private sweepOwner(owner: string): boolean {
     let count = 0;
     for (const kind of ['Q', 'P', 'R', 'B']) {
       const prefix = kind + owner;
@@ -242,8 +256,7 @@ export class SessionStore {
     }
     this.store.remove(`c${owner}`, 'buffered');
     this.store.remove(`e${owner}`, 'buffered');
-    this.ended.shift();
-    return this.ended.length > 0;
+    return false;
   }
 
   saveCounts(owner: string, counts: QueueCounts): void {
@@ -287,7 +300,8 @@ export class SessionStore {
   add(owner: string, lane: number, place: number, item: Outgoing, message: Message, packetId: number): void {
     const sync = message.handling.durability === 'sync' && item.qos > 0;
     const { subscriptionIds } = item;
-    const ids = subscriptionIds === undefined ? 0 : 1 + 4 * subscriptionIds.length;
+    const many = subscriptionIds !== undefined && subscriptionIds.length > 255;
+    const ids = subscriptionIds === undefined ? 0 : (many ? 4 : 1) + 4 * subscriptionIds.length;
     const body = message.receivers > 1 ? this.shareBody(message, sync) : undefined;
     const length = 3 + ids + (body === undefined ? messageRecordBytes(message, false) : 6);
     const slot = this.store.reserveFresh(MESSAGE_KIND, KEY_BYTES, length, sync);
@@ -295,11 +309,17 @@ export class SessionStore {
     writeMessageKey(buffer, slot.keyStart, owner, lane, place, message.bytes);
     let at = slot.start;
     buffer[at++] =
-      item.qos | (item.retain ? RETAIN : 0) | (ids > 0 ? IDENTIFIERS : 0) | (body === undefined ? 0 : SHARED);
+      item.qos |
+      (item.retain ? RETAIN : 0) |
+      (ids > 0 ? IDENTIFIERS : 0) |
+      (body === undefined ? 0 : SHARED) |
+      (many ? MANY : 0) |
+      (sync ? SYNCED : 0);
     buffer[at++] = packetId & 0xff;
     buffer[at++] = packetId >>> 8;
     if (subscriptionIds !== undefined) {
-      buffer[at++] = subscriptionIds.length;
+      if (many) at = buffer.writeUInt32LE(subscriptionIds.length, at);
+      else buffer[at++] = subscriptionIds.length;
       for (const id of subscriptionIds) at = buffer.writeUInt32LE(id, at);
     }
     if (body === undefined) writeMessageRecord(message, false, buffer, at);
@@ -364,7 +384,7 @@ export class SessionStore {
       const flags = value[0]!;
       const item = takeOutgoing(undefined, (flags & 3) as QoS, (flags & RETAIN) !== 0, undefined, undefined);
       item.key = key;
-      item.synced = item.qos > 0 && this.store.asksSync();
+      item.synced = this.isSynced(flags);
       found.push(item);
     }
     return found;
@@ -375,7 +395,8 @@ export class SessionStore {
     let at = 3;
     let subscriptionIds: number[] | undefined;
     if (flags & IDENTIFIERS) {
-      const length = value[at++]!;
+      const length = flags & MANY ? value.readUInt32LE(at) : value[at]!;
+      at += flags & MANY ? 4 : 1;
       subscriptionIds = [];
       for (let index = 0; index < length; index++, at += 4) subscriptionIds.push(value.readUInt32LE(at));
     }
@@ -389,8 +410,13 @@ export class SessionStore {
     message.handling = this.handlingOf(priorityOf(key.charCodeAt(5)));
     const item = takeOutgoing(message, (flags & 3) as QoS, (flags & RETAIN) !== 0, subscriptionIds, undefined);
     item.key = key;
-    item.synced = item.qos > 0 && this.store.asksSync();
+    item.synced = this.isSynced(flags);
     return { key, item, packetId: value.readUInt16LE(1) };
+  }
+
+  /** Where the mode changed since, as that says. */
+  private isSynced(flags: number): boolean {
+    return (flags & 3) > 0 && ((flags & SYNCED) !== 0 || this.store.asksSync());
   }
 
   private handlingOf(priority: number): Handling {
@@ -495,6 +521,10 @@ export class SessionStore {
 const RETAIN = 0x04;
 const IDENTIFIERS = 0x08;
 const SHARED = 0x10;
+/** More identifiers than a byte counts. */
+const MANY = 0x20;
+/** Its topic asks for a sync before it is acknowledged. */
+const SYNCED = 0x40;
 
 function ownerText(number: number): string {
   return String.fromCharCode((number >>> 24) & 255, (number >>> 16) & 255, (number >>> 8) & 255, number & 255);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ReasonCode } from '../protocol/index.js';
-import { SessionBench, subscribed } from './fake-link.fuzz.js';
+import { FakeLink, SessionBench, subscribed } from './fake-link.fuzz.js';
 
 function one(limits: ConstructorParameters<typeof SessionBench>[0] = {}, receiveMaximum = 2, expiry = 100) {
   const bench = new SessionBench(limits);
@@ -235,12 +235,65 @@ describe('a session', () => {
     assert.deepEqual(link.take(), []);
   });
 
+  it('sends none for a subscription that was replaced and then ended before their turn', () => {
+    const { bench, session, link } = one({}, 1);
+    for (const topicName of ['a', 'b', 'c']) bench.publish(topicName, { topicName, retain: true });
+    for (const packetId of [1, 2, 3]) session.puback(packetId);
+    link.take();
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0, { retainHandling: 1 }));
+    session.unsubscribe('+');
+    assert.deepEqual(link.take(), []);
+    session.pump();
+    assert.deepEqual(link.take(), [], 'retainHandling 1');
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 1));
+    session.unsubscribe('+');
+    session.pump();
+    assert.deepEqual(link.take(), [], 'retainHandling 0');
+  });
+
+  it('sends them with the QoS of the subscription in the place of the one that asked, and once', () => {
+    const { bench, session, link } = one({}, 1);
+    for (const topicName of ['a', 'b']) bench.publish(topicName, { topicName, retain: true });
+    for (const packetId of [1, 2]) session.puback(packetId);
+    link.take();
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0, { retainHandling: 1 }));
+    session.pump();
+    assert.deepEqual(link.take(), ['0:a+retain', '0:b+retain']);
+    session.subscribe(subscribed('+', 1));
+    session.subscribe(subscribed('+', 0));
+    session.pump();
+    assert.deepEqual(link.take(), ['0:a+retain', '0:b+retain']);
+  });
+
+  it('sends QoS 0 behind the QoS 0 that waits [MQTT-4.6.0-5], and past what waits for acknowledgements', () => {
+    const { bench, session, link } = one({ queueQos0: true }, 1);
+    bench.registry.close(session, link, false);
+    for (const payload of ['one', 'two']) bench.publish(payload);
+    for (const payload of ['zero', 'next']) bench.publish(payload, { qos: 0 });
+    const back = new FakeLink();
+    back.hasRoom = false;
+    bench.registry.open('c', false, 100, undefined, back, 1);
+    session.resume();
+    bench.publish('later', { qos: 0 });
+    assert.deepEqual(back.take(), []);
+    back.hasRoom = true;
+    session.pump();
+    assert.deepEqual(back.take(), ['1:one', '0:zero', '0:next', '0:later']);
+    bench.publish('last', { qos: 0 });
+    session.puback(1);
+    assert.deepEqual([back.take(), session.queuedMessages], [['0:last', '2:two'], 0]);
+  });
+
   it('sends stored messages no faster than they may, however often they are asked for', () => {
     const bench = new SessionBench({ retainedPerSecondMax: 4 });
     for (const topicName of ['a', 'b', 'c']) bench.publish(topicName, { topicName, retain: true });
     const { session, link } = bench.open('c');
+    let asked = 0;
     const ask = () => {
-      session.subscribe(subscribed('+', 0));
+      session.subscribe(subscribed(asked++ % 2 === 0 ? '+' : '+/#', 0));
       session.pump();
       return link.take().length;
     };

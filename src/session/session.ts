@@ -53,6 +53,8 @@ export interface SessionContext {
   /** How long messages may wait for a connected client before it counts as slow, seconds; 0 is for ever. */
   readonly slowConsumerSeconds?: () => number;
   readonly onSlowConsumer?: (session: Session) => void;
+  /** What waits for a client cannot be read. */
+  readonly onDamage?: (session: Session, error: unknown) => void;
   /** Messages go out with the QoS of the subscription, whatever they came with. */
   readonly upgradeQoS?: boolean;
   /** Asked about each retained message that a subscription would get; absent: all may go out. */
@@ -319,8 +321,15 @@ export class Session implements Subscriber {
     this.cancelTimers();
     this.holder?.drained();
     this.retainedFeed = undefined;
-    if (this.shared !== undefined) this.restoreInflight();
-    this.handSharedOn(true);
+    try {
+      if (this.shared !== undefined) this.restoreInflight();
+      this.handSharedOn(true);
+    } finally {
+      this.discard(); // also where storage is damaged
+    }
+  }
+
+  private discard(): void {
     const subscriptions = this.subscriptions;
     this.subscriptions = undefined;
     this.shared = undefined;
@@ -348,6 +357,7 @@ export class Session implements Subscriber {
    */
   subscribe(request: SubscribeRequest): void {
     const { subscription, current } = this.addSubscription(request);
+    if (current !== undefined) this.retainedFeed?.replace(current, subscription);
     this.stored?.store.saveSubscription(this.owner, request);
     // retained messages are not sent to shared subscriptions (v5 §4.8.2)
     if (request.shareName !== undefined) return;
@@ -413,13 +423,13 @@ export class Session implements Subscriber {
     const retain = message.retain && delivery.retainAsPublished; // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
     const { link } = this;
     if (qos === 0) {
-      if (link !== undefined) {
+      if (link !== undefined && !this.qos0Waits) {
         if (!link.publish(message, 0, retain, false, 0, delivery.subscriptionIds))
           this.context.metrics.publishDropped++;
         if (link.isFull) this.fallBehind();
         return true;
       }
-      if (!this.context.limits.queueQos0 || this.expiryInterval === 0) return true;
+      if (link === undefined && (!this.context.limits.queueQos0 || this.expiryInterval === 0)) return true;
     }
     const { shared, subscriptionIds } = delivery;
     if (link !== undefined && !this.windowFull && !this.hasWaiting() && link.hasRoom) {
@@ -442,7 +452,7 @@ export class Session implements Subscriber {
 
   deliverRun(run: PublishRun, delivery: Delivery): void {
     const { link } = this;
-    if (this.context.upgradeQoS === true && delivery.qos > 0) {
+    if ((this.context.upgradeQoS === true && delivery.qos > 0) || this.qos0Waits) {
       for (const message of run.messages()) this.deliver(message, delivery);
       return;
     }
@@ -452,6 +462,11 @@ export class Session implements Subscriber {
     } else if (this.context.limits.queueQos0 && this.expiryInterval !== 0) {
       for (const message of run.messages()) this.deliver(message, delivery);
     }
+  }
+
+  /** Messages with QoS 0 wait, which are the older ones [MQTT-4.6.0-5]. */
+  private get qos0Waits(): boolean {
+    return this.queue !== undefined && this.queue.length > 0 && this.queue.holdsQos0;
   }
 
   private hasWaiting(): boolean {
@@ -464,12 +479,20 @@ export class Session implements Subscriber {
 
   private enqueue(item: Outgoing, message: Message): boolean {
     const { limits, metrics } = this.context;
-    this.restoreInflight(); // what was sent is not among what may be dropped
-    this.queue ??= new OutgoingQueue(this.stored);
     const { queueMessagesMax, queueBytesMax, queueOverflow } = limits;
     const online = this.link !== undefined;
-    const dropped = this.queue.push(item, message, online, queueMessagesMax, queueBytesMax, queueOverflow);
-    if (dropped < 0) {
+    let dropped: number;
+    try {
+      this.restoreInflight(); // what was sent is not among what may be dropped
+      this.queue ??= new OutgoingQueue(this.stored);
+      dropped = this.queue.push(item, message, online, queueMessagesMax, queueBytesMax, queueOverflow);
+    } catch (error) {
+      // Damage here is no fault of who publishes, nor of the others who get it.
+      if (this.context.onDamage === undefined) throw error;
+      this.context.onDamage(this, error);
+      dropped = -1;
+    }
+    if (this.queue === undefined || dropped < 0) {
       metrics.publishDropped++;
       return false;
     }
@@ -527,8 +550,8 @@ export class Session implements Subscriber {
       } else if (this.queue !== undefined && this.queue.length > 0) {
         const next = this.queue.peek();
         if (next === undefined) continue;
-        if (next.qos > 0 && this.windowFull) break;
-        const item = this.queue.shift()!;
+        const item = next.qos > 0 && this.windowFull ? this.queue.shiftQos0() : this.queue.shift();
+        if (item === undefined) break;
         if (item.message!.isExpired(this.context.clock.nowMs())) {
           this.context.metrics.publishDropped++; // [MQTT-3.3.2-5]
           this.forget(item);

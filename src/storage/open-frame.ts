@@ -18,8 +18,14 @@ export class OpenFrame {
   /** Where the next operation goes; 0 while there is none. */
   private used = 0;
 
-  /** @param onFirst is called before the first operation of a frame. */
-  constructor(private readonly onFirst: () => void) {}
+  /**
+   * @param onFirst is called before the first operation of a frame.
+   * @param scattered nobody wants the frames: each operation stands in a buffer of its own, so that a value holds no other.
+   */
+  constructor(
+    private readonly onFirst: () => void,
+    private readonly scattered = false,
+  ) {}
 
   get empty(): boolean {
     return this.used === 0;
@@ -87,8 +93,13 @@ export class OpenFrame {
 
   /** Makes room for an operation of at most `bytes`. */
   private begin(bytes: number): number {
+    if (this.used === 0) this.onFirst();
+    if (this.scattered) {
+      this.buffer = Buffer.allocUnsafeSlow(bytes);
+      this.start = 0;
+      return 0;
+    }
     if (this.used === 0) {
-      this.onFirst();
       this.used = this.start + FRAME_HEAD_BYTES;
       if (this.used + bytes + REST_BYTES > this.buffer.length) {
         this.buffer = Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES, FRAME_HEAD_BYTES + bytes + REST_BYTES));

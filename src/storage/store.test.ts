@@ -45,6 +45,20 @@ describe('values', () => {
     }
   });
 
+  it('hold nothing of what came and went beside them where nothing is written', async () => {
+    const store = await open(new SimulatedFiles(), 'memory');
+    for (let turn = 0; turn < 50; turn++) {
+      store.put(`d${turn}`, Buffer.alloc(10), 'buffered', true);
+      for (let number = 0; number < 100; number++) store.put(`e${number}`, Buffer.alloc(3000), 'buffered', true);
+      for (let number = 0; number < 100; number++) store.remove(`e${number}`);
+      store.commit();
+    }
+    const buffers = new Set([...store.scan('d', 'e')].map(({ value }) => value.buffer));
+    const bytes = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    assert.ok(buffers.size > 0 && bytes < 10_000, `${bytes} bytes for 50 values of 10`);
+    await store.close();
+  });
+
   it('are filled in where `reserve` says', async () => {
     const store = await open(new SimulatedFiles());
     const at = store.reserve('k', 5, false, true);

@@ -116,7 +116,7 @@ export class Store {
   private folderDirty = true;
   /** Bytes of segments of the last run that are not in tables yet. */
   private replayedBytes = 0;
-  private readonly frame = new OpenFrame(() => this.onOperation());
+  private readonly frame: OpenFrame;
   private syncing: Promise<void> | undefined;
   private waiters: Waiter[] = [];
   private maintaining: Promise<void> | undefined;
@@ -129,9 +129,12 @@ export class Store {
   private backgroundSync: NodeJS.Timeout | undefined;
   private place: Place | undefined;
   private closed = false;
+  /** What kept something from the disk while it was closed. */
+  private unsaved: Error | undefined;
 
   constructor(private readonly options: StoreOptions) {
     const { folder, mode, twoCopies } = options;
+    this.frame = new OpenFrame(() => this.onOperation(), mode === 'memory');
     const two = mode === 'faultTolerant' || twoCopies === true;
     this.folders = mode === 'memory' ? [] : two ? [folder, `${folder}/${COPY_FOLDER}`] : [folder];
     this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
@@ -354,6 +357,7 @@ export class Store {
       },
       (error: Error) => {
         this.syncing = undefined;
+        if (this.closed) this.unsaved ??= error;
         this.fail(error);
       },
     );
@@ -740,6 +744,8 @@ export class Store {
       await this.mending;
       await this.syncing;
       const { segment } = this;
+      // A later sync may succeed and leave out what the failed one was to write.
+      if (this.unsaved !== undefined) throw this.unsaved;
       if (segment !== undefined) {
         await Promise.all([...this.unsynced, segment].flatMap(({ files }) => files.map((file) => file.sync())));
         // An empty frame last, which knows that all before it are on the disk.

@@ -67,6 +67,25 @@ describe('a data folder that is taken away', () => {
     return client;
   }
 
+  it('is put back: a retained will that was due meanwhile is published and kept', async () => {
+    const { broker, logged } = await start('buffered');
+    const [near, far] = duplexPair();
+    broker.handle(far);
+    const client = new WireClient(near, 5);
+    const will = { topicName: 't/will', payload: Buffer.from('gone'), qos: 1, retain: true, properties: {} } as const;
+    await client.connect({ clientId: 'c', will });
+    renameSync(path, `${path}-away`);
+    await logged(/^storage\.failed/);
+    far.destroy();
+    await logged(/^client\.disconnected|^connection\.lost/);
+    renameSync(`${path}-away`, path);
+    await logged(/^storage\.recovered/);
+    const seen = new Promise<string>((resolve) => {
+      broker.subscribe('t/#', ({ topicName, payload }) => resolve(`${topicName}=${Buffer.from(payload)}`));
+    });
+    assert.equal(await within(seen, () => 'the will'), 't/will=gone');
+  });
+
   async function retainedNow(): Promise<string[]> {
     const { broker } = await start('buffered');
     const seen: string[] = [];
