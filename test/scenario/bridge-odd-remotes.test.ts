@@ -337,6 +337,55 @@ describe('a bridge', () => {
     await within(enough, () => 'pings');
   });
 
+  it('learns the alias of a message that it had already', async () => {
+    const remote = await fakeRemote();
+    const local = await brokers.start({
+      bridges: [
+        {
+          name: 'b',
+          remotes: remote.remotes,
+          topicAliasMaximum: 5,
+          cleanSession: false,
+          topics: [{ topic: 'm/#', direction: 'in', qos: 2 }],
+          ...quiet,
+        },
+      ],
+    });
+    const here = new Watch(local, 'm/#');
+    const first = {
+      type: PacketType.Publish,
+      dup: false,
+      qos: 2,
+      retain: false,
+      topicName: 'm/a',
+      packetId: 1,
+      payload: Buffer.from('first'),
+    } as const;
+    let connection = await remote.connection();
+    await answer(connection, {});
+    await connection.grant();
+    connection.send(first);
+    await connection.packet(PacketType.Pubrec);
+    connection.drop();
+    connection = await remote.connection();
+    await answer(connection, {}, true);
+    await connection.grant();
+    connection.send({ ...first, dup: true, properties: { topicAlias: 1 } });
+    await connection.packet(PacketType.Pubrec);
+    connection.send({
+      ...first,
+      packetId: 2,
+      topicName: '',
+      payload: Buffer.from('second'),
+      properties: { topicAlias: 1 },
+    });
+    await connection.packet(PacketType.Pubrec);
+    assert.deepEqual(
+      (await here.take(2)).map(({ topicName, payload }) => `${topicName} ${payload}`),
+      ['m/a first', 'm/a second'],
+    );
+  });
+
   it('connects once only after it has connected', async () => {
     const remote = await fakeRemote();
     const local = await brokers.start({ bridges: [{ name: 'b', start: 'once', remotes: remote.remotes, ...quiet }] });
