@@ -68,6 +68,7 @@ export class MqttClient {
   private attempts = 0;
   private whenClosed: (() => void)[] = [];
   private everConnected = false;
+  private paused = false;
   /** How often it was ended: what began before an end must not go on behind it. */
   private ends = 0;
 
@@ -250,6 +251,20 @@ export class MqttClient {
     connection?.destroy();
   }
 
+  /**
+   * Reads no further until `resume`, on this connection and those after it, so that the server feels that messages are not dealt with. Some
+   * that have come already are still handed up, and no answer to a request comes meanwhile.
+   */
+  pause(): void {
+    this.paused = true;
+    if (this.state === 'connected') this.connection?.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.connection?.resume();
+  }
+
   // Connecting
 
   private async attempt(again = false): Promise<ConnackPacket> {
@@ -376,6 +391,7 @@ export class MqttClient {
       Math.min(receiveMaximum, options.inflightMax ?? clientDefaults.inflightMax),
     );
     if (reconnected && !connack.sessionPresent && options.resubscribe !== false) this.resubscribe();
+    if (this.paused) connection.pause();
     handshake?.resolve(connack);
     this.handlers.onConnect?.(connack);
   }
