@@ -386,6 +386,33 @@ describe('a bridge', () => {
     );
   });
 
+  for (const state of ['connecting', 'connected'] as const)
+    it(`stays removed by a listener that hears that it is ${state}`, async () => {
+      const remote = await fakeRemote();
+      const first = await brokers.start();
+      let heard = 0;
+      first.on('bridgeChanged', ({ bridge }) => {
+        if (bridge.state !== state || heard++ > 0) return;
+        first.removeBridge('b');
+      });
+      first.addBridge({ name: 'b', remotes: remote.remotes, topics: out(1), ...quiet });
+      if (state === 'connected') {
+        const connection = await remote.connection();
+        await answer(connection, {});
+        await connection.packet(PacketType.Disconnect);
+      }
+      first.addBridge({ name: 'again', remotes: remote.remotes, topics: out(1), ...quiet });
+      const { clientId } = await answer(await remote.connection(), {});
+      assert.match(clientId, /again/);
+      await reaches(first, 'again', 'connected');
+      assert.equal(remote.come, 0);
+      const { bridging } = first as unknown as { bridging: { kept: Map<string, { bridge: string }> } };
+      assert.deepEqual(
+        [...bridging.kept.values()].map(({ bridge }) => bridge),
+        ['again'],
+      );
+    });
+
   it('connects once only after it has connected', async () => {
     const remote = await fakeRemote();
     const local = await brokers.start({ bridges: [{ name: 'b', start: 'once', remotes: remote.remotes, ...quiet }] });
