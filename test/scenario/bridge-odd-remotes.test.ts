@@ -413,6 +413,22 @@ describe('a bridge', () => {
       );
     });
 
+  it('leaves no figures behind under a name that it has no longer', async () => {
+    const local = await brokers.start({
+      sys: { intervalSeconds: 1 },
+      bridges: [{ name: 'b', remotes: [{ host: '127.0.0.1', port: await freePort() }], topics: out(1), ...quiet }],
+    });
+    const figures = new Watch(local, '$SYS/broker/bridge/+/state');
+    assert.notEqual((await figures.topic('$SYS/broker/bridge/b/state')).payload, '');
+    local.changeBridge('b', { name: 'c', remotes: [{ host: '127.0.0.1', port: await freePort() }], ...quiet });
+    const last = new Map<string, string>();
+    while (!last.has('$SYS/broker/bridge/c/state')) {
+      const { topicName, payload } = await figures.next();
+      last.set(topicName, payload);
+    }
+    assert.equal(last.get('$SYS/broker/bridge/b/state'), '');
+  });
+
   it('connects once only after it has connected', async () => {
     const remote = await fakeRemote();
     const local = await brokers.start({ bridges: [{ name: 'b', start: 'once', remotes: remote.remotes, ...quiet }] });
