@@ -9,7 +9,7 @@ import {
   readCertificatesFrom,
   readKeyMaterial,
 } from '../../src/certificates/index.js';
-import { type Config, defaultConfig, loadConfig } from '../../src/config/index.js';
+import { type Config, defaultConfig, loadConfigFile } from '../../src/config/index.js';
 
 export type OptionKind = 'flag' | 'value' | 'list';
 
@@ -46,7 +46,7 @@ export function openSettings(
 
 function readConfig(file: string | undefined): Config {
   if (file === undefined) return defaultConfig();
-  const { config } = loadConfig(file);
+  const { config } = loadConfigFile(file);
   if (config === undefined) throw new CaRefusal(`${file} has problems; dunlin config check ${file} names them`, 2);
   return config;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -21,6 +22,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectSecurely } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { formatReference } from '../../src/config/index.js';
+import { freePort } from '../../test/support/free-port.js';
 
 const command = fileURLToPath(new URL('../../../bin/dunlin', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'dunlin-serve-'));
@@ -99,6 +101,38 @@ async function reachable(port: number): Promise<void> {
 }
 
 describe('the command', { timeout: 300_000 }, () => {
+  it('says why it cannot run also where its storage is lost by then', {
+    skip: !isRoot && 'only root becomes another user',
+  }, async () => {
+    const [pipe, data, port] = [join(folder, 'pid.fifo'), join(folder, 'lost-data'), await freePort()];
+    execFileSync('mkfifo', [pipe]);
+    const config = {
+      listeners: [{ name: 'a', port }],
+      storage: { mode: 'sync', path: data },
+      process: { pidFile: pipe, user: 'nobody-of-this-name' },
+    };
+    const ended = run('-c', file('lost.json', JSON.stringify(config)));
+    // Once it listens it waits for somebody to read its pid file.
+    for (;;) {
+      const socket = connect(port, '127.0.0.1');
+      if (
+        await once(socket.resume(), 'connect').then(
+          () => true,
+          () => false,
+        )
+      ) {
+        socket.destroy();
+        break;
+      }
+    }
+    renameSync(data, `${data}-moved`);
+    readFileSync(pipe);
+    const { code, stderr } = await ended;
+    assert.equal(code, 1);
+    assert.match(stderr, /^dunlin: process\.user: there is no user nobody-of-this-name on this system$/m);
+    assert.doesNotMatch(stderr, /\n\s+at /);
+  });
+
   it('says what it is', async () => {
     const help = await run('--help');
     assert.equal(help.code, 0);

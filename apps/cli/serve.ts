@@ -121,7 +121,7 @@ async function settle(
     return removePidFile;
   } catch (error) {
     release();
-    await broker.stop();
+    await stopBroker(broker, logger);
     throw new Refusal(`dunlin: ${(error as Error).message}`, 1);
   }
 }

@@ -94,9 +94,54 @@ test('sub ends with the first signal while nobody reads what it prints', async (
   broker.on('subscribed', () => subscribed.resolve());
   const child = tool(t, 'Sub', broker.listeners[0]!.port!, '-q', '1');
   await subscribed.promise;
-  for (let count = 0; count < 8; count++) broker.publish('a', Buffer.alloc(1_000_000, 'x'), { qos: 1 });
+  for (let count = 0; count < 2; count++) broker.publish('a', Buffer.alloc(1_000_000, 'x'), { qos: 1 });
   // it has printed them, as far as that goes, when it has acknowledged them
-  while (broker.status().queuedMegabytes > 0 || broker.metrics.publishSent < 8) await new Promise(setImmediate);
+  while (broker.status().queuedMegabytes > 0 || broker.metrics.publishSent < 2) await new Promise(setImmediate);
+  child.kill('SIGTERM');
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+});
+
+test('sub reads no further while nobody reads what it prints, and all of it once somebody does', async (t) => {
+  const [messages, payloadBytes] = [640, 100_000];
+  const body = Buffer.concat([Buffer.from([0, 1]), Buffer.from('a'), Buffer.alloc(payloadBytes, 'x')]);
+  const publish = Buffer.concat([
+    Buffer.from([0x30, 0x80 | (body.length & 0x7f), 0x80 | ((body.length >> 7) & 0x7f), body.length >> 14]),
+    body,
+  ]);
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const child = tool(t, 'Sub', (server.address() as AddressInfo).port, '-k', '5');
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  t.after(() => socket.destroy());
+  let pings = 0;
+  let pinged = () => {};
+  socket.on('data', (bytes: Buffer) => {
+    const type = bytes[0]! >> 4;
+    if (type === 1) socket.write(Buffer.from([0x20, 2, 0, 0]));
+    else if (type === 8) {
+      socket.write(Buffer.from([0x90, 3, bytes[2]!, bytes[3]!, 0]));
+      for (let count = 0; count < messages; count++) socket.write(publish);
+    } else if (type === 12) {
+      pings++;
+      pinged();
+    }
+  });
+  // Silent for longer than it waits for answers to PINGREQ, though it has asked: it does not take its own pause for the server's silence.
+  await new Promise<void>((resolve) => {
+    pinged = () => {
+      if (pings === 3) resolve();
+    };
+  });
+  assert.ok(socket.writableLength > (messages * payloadBytes) / 2, `${socket.writableLength} bytes are left`);
+  let printed = 0;
+  const all = new Promise<void>((resolve) => {
+    child.stdout!.on('data', (bytes: Buffer) => {
+      printed += bytes.length;
+      if (printed === messages * (payloadBytes + 1)) resolve();
+    });
+  });
+  await all;
   child.kill('SIGTERM');
   assert.deepEqual(await once(child, 'exit'), [0, null]);
 });

@@ -159,6 +159,17 @@ describe('dunlin storage', () => {
     }
   });
 
+  it('finds the folder that a mosquitto.conf names', async () => {
+    const location = newFolder();
+    const path = join(location, 'mosquitto.db.dunlin');
+    await stop(await start(path));
+    const config = join(root, 'mosquitto.conf');
+    writeFileSync(config, `persistence true\npersistence_location ${location}\n`);
+    const { code, stdout, stderr } = await run('stat', '-c', config);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /mosquitto\.db\.dunlin/);
+  });
+
   it('tells what a folder holds while the broker runs, by path or by configuration', async () => {
     const path = newFolder();
     const broker = await start(path);

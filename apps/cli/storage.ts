@@ -5,7 +5,7 @@
  */
 import { existsSync, lchownSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadConfig } from '../../src/config/index.js';
+import { loadConfigFile } from '../../src/config/index.js';
 import {
   backupStorage,
   type CheckReport,
@@ -142,7 +142,7 @@ function folderOf({ paths, file }: Request): string {
     const config = file ?? (existsSync('./dunlin.yaml') ? './dunlin.yaml' : undefined);
     if (config === undefined) folder = './data';
     else {
-      const loaded = loadConfig(config);
+      const loaded = loadConfigFile(config);
       if (loaded.config === undefined)
         throw new Refusal(`${config} has problems; dunlin config check ${config} names them`, 2);
       folder = loaded.config.storage.path;

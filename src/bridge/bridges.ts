@@ -135,6 +135,7 @@ export class Bridges {
     former.stop('the settings of the bridge have changed', next);
     former.forget(next);
     this.bridges.delete(former.options.name);
+    if (next.name !== former.options.name) this.hide(former.options.name);
     const ids = new Set(clientIdsOf(next).map(({ local }) => local));
     return clientIdsOf(former.options).flatMap(({ local }, connection) => {
       if (ids.has(local)) return [];
@@ -151,11 +152,7 @@ export class Bridges {
     bridge.forget();
     this.bridges.delete(name);
     for (const { local } of clientIdsOf(bridge.options)) this.endSession(local);
-    for (const topicName of [...this.shown.keys()])
-      if (topicName.startsWith(`$SYS/broker/bridge/${name}/`)) {
-        this.shown.delete(topicName);
-        this.context.router.publishLocal({ topicName, payload: '', retain: true });
-      }
+    this.hide(name);
   }
 
   /** These bridges and no others: touches only those that differ. Returns the names of what it added, changed and removed. */
@@ -205,6 +202,15 @@ export class Bridges {
         this.context.router.publishLocal({ topicName, payload, retain: true });
       }
     }
+  }
+
+  /** Takes the figures of a bridge back. */
+  private hide(name: string): void {
+    for (const topicName of [...this.shown.keys()])
+      if (topicName.startsWith(`$SYS/broker/bridge/${name}/`)) {
+        this.shown.delete(topicName);
+        this.context.router.publishLocal({ topicName, payload: '', retain: true });
+      }
   }
 
   private begin(options: BridgeOptions, formerly: readonly string[], handedOver: readonly HandedOver[]): void {

@@ -123,8 +123,9 @@ export class Line implements OutgoingLane {
     return addressOf(this.terms.options.remotes[this.remoteIndex]!);
   }
 
-  get lastServed(): string | undefined {
-    return this.lastRemote;
+  /** As it is by now: what was called may have stopped it. */
+  private get hasStopped(): boolean {
+    return this.stopping;
   }
 
   // ---- OutgoingLane ----
@@ -146,6 +147,7 @@ export class Line implements OutgoingLane {
   // ---- start and stop ----
 
   start(): void {
+    if (this.stopping) return; // by somebody who heard of another line
     const { options } = this.terms;
     this.holdSession();
     if (options.start === 'lazy') {
@@ -224,6 +226,7 @@ export class Line implements OutgoingLane {
   private connect(): void {
     if (this.stopping) return;
     this.become(LineState.Connecting);
+    if (this.hasStopped) return; // by somebody who heard of it
     const attempt = new AbortController();
     this.attempt = attempt;
     const { context } = this.terms;
@@ -328,7 +331,6 @@ export class Line implements OutgoingLane {
     this.lastError = '';
     this.state = LineState.Connected;
     this.sinceMs = context.nowMs();
-    this.terms.changed(this);
     this.terms.log.information('bridge.connected', 'The bridge is connected.', {
       bridge: options.name,
       remote: this.remote,
@@ -341,6 +343,8 @@ export class Line implements OutgoingLane {
     this.steadyTimer = setTimeout(() => this.settle(), STEADY_MS).unref();
     if (options.strategy === 'failover' && remoteIndex > 0) this.planFailback();
     if (options.start === 'lazy') this.watchIdle(uplink);
+    // Whoever hears of it may end the bridge.
+    this.terms.changed(this);
   }
 
   private settle(): void {

@@ -99,6 +99,7 @@ export class Outgoing implements Subscriber {
   }
 
   start(): void {
+    if (this.stopped) return;
     const { router, options } = this.context;
     for (const [filter, qos] of filtersOf(options.topics.filter(isOutgoing), localFilter)) {
       const subscription = new Subscription(this, filter, undefined, qos, false, true, 2, undefined);

@@ -233,11 +233,11 @@ export class Uplink extends Connection {
     metrics.packetsReceived++;
     metrics.publishReceived++;
     metrics.publishBytesReceived += payloadBytes;
-    // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere
+    const inbound = this.inboundOf(bytes);
+    // [MQTT-4.3.3-10] a repeated PUBLISH of an open QoS 2 exchange is acknowledged and goes nowhere; the alias that it sets counts
     if (qos === 2 && session.hasReceived(packetId)) return this.acknowledge(0x50, packetId, ReasonCode.Success);
     // Mosquitto 2.0 may send more than the Receive Maximum after a reconnection. An identifier is all that each costs, so it is taken:
     // ending the connection would only bring the same again.
-    const inbound = this.inboundOf(bytes);
     this.terms.figures.received(inbound.names.length > 0, payloadBytes);
     if (inbound.renamed) view.topicStart = view.topicEnd; // its name is that of the entry
     let refused: PubackReasonCode = ReasonCode.Success;

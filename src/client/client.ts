@@ -68,6 +68,9 @@ export class MqttClient {
   private attempts = 0;
   private whenClosed: (() => void)[] = [];
   private everConnected = false;
+  private paused = false;
+  /** How often it was ended: what began before an end must not go on behind it. */
+  private ends = 0;
 
   constructor(
     private readonly options: ClientOptions,
@@ -118,16 +121,19 @@ export class MqttClient {
     if (this.state !== 'idle')
       throw new ClientError('CLIENT_NOT_CONNECTED', `the client for ${this.address} is ${this.state} already`);
     this.attempts = 0;
+    const { ends } = this;
     for (;;) {
       try {
         return await this.attempt();
       } catch (error) {
         const failure = asClientError(error, this.address);
-        if (this.options.reconnect?.initial !== true || failure.code === 'CLIENT_CLOSED') {
+        if (this.ends !== ends) throw failure;
+        if (this.options.reconnect?.initial !== true) {
           this.becomeIdle(failure);
           throw failure;
         }
         this.handlers.onReconnectFailed?.(failure);
+        if (this.ends !== ends) throw this.closed();
         await this.delay();
       }
     }
@@ -202,11 +208,13 @@ export class MqttClient {
 
   /** Runs the authenticator again on the open connection (v5 §4.12.1). Rejects, and the server closes, when it fails. */
   async reauthenticate(): Promise<void> {
+    const { connection } = this;
     const { authenticator } = this.options;
     if (this.state !== 'connected' || authenticator === undefined) {
       throw new ClientError('CLIENT_NOT_CONNECTED', `no connection to ${this.address} that could authenticate again`);
     }
     const data = await authenticator.begin();
+    if (this.connection !== connection) throw this.notConnected();
     return new Promise((resolve, reject) => {
       this.reauthentication = { resolve, reject };
       this.sendAuth(authenticator, ReasonCode.ReAuthenticate, data);
@@ -236,11 +244,25 @@ export class MqttClient {
 
   /** Closes at once, without a word, as if the network had failed. Nothing connects again. */
   destroy(): void {
-    const failure = new ClientError('CLIENT_CLOSED', `the client for ${this.address} was closed`);
+    const failure = this.closed();
     const { connection } = this;
     this.dialling?.abort(failure);
     this.becomeIdle(failure);
     connection?.destroy();
+  }
+
+  /**
+   * Reads no further until `resume`, on this connection and those after it, so that the server feels that messages are not dealt with. Some
+   * that have come already are still handed up, and no answer to a request comes meanwhile.
+   */
+  pause(): void {
+    this.paused = true;
+    if (this.state === 'connected') this.connection?.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.connection?.resume();
   }
 
   // Connecting
@@ -254,20 +276,23 @@ export class MqttClient {
     const timer = setTimeout(() => {
       controller.abort(new ClientError('CLIENT_CONNECT_TIMEOUT', `no answer from ${this.address} in ${timeoutMs} ms`));
     }, timeoutMs);
+    let connection: Connection | undefined;
     try {
-      const stream = await dial(options.target, options.protocolVersion, controller.signal);
+      // Before there is a stream: nobody would see to its end meanwhile.
       const data = await options.authenticator?.begin();
+      const stream = await dial(options.target, options.protocolVersion, controller.signal);
       if (controller.signal.aborted) {
         stream.destroy();
         throw controller.signal.reason;
       }
-      const connection: Connection = new Connection(stream, options.protocolVersion, this.packetBytesMax(), {
+      const own: Connection = new Connection(stream, options.protocolVersion, this.packetBytesMax(), {
         onPacket: (packet) => this.receive(packet),
-        onClosed: (error) => this.onClosed(connection, error),
+        onClosed: (error) => this.onClosed(own, error),
         onPing: () => this.handlers.onPacket?.('sent', { type: PacketType.Pingreq }),
         onProtocolFailure: (failure) => this.farewell(failure),
       });
-      this.connection = connection;
+      connection = own;
+      this.connection = own;
       const answered = new Promise<ConnackPacket>((resolve, reject) => {
         this.handshake = { resolve, reject };
         controller.signal.addEventListener('abort', () => reject(controller.signal.reason), { once: true });
@@ -275,14 +300,15 @@ export class MqttClient {
       this.sendPacket(this.connectPacket(data, again));
       return await answered;
     } catch (error) {
-      const { connection } = this;
-      this.connection = undefined;
-      this.handshake = undefined;
+      if (connection !== undefined && this.connection === connection) {
+        this.connection = undefined;
+        this.handshake = undefined;
+      }
       connection?.destroy();
       throw asClientError(error, this.address);
     } finally {
       clearTimeout(timer);
-      this.dialling = undefined;
+      if (this.dialling === controller) this.dialling = undefined;
     }
   }
 
@@ -365,6 +391,7 @@ export class MqttClient {
       Math.min(receiveMaximum, options.inflightMax ?? clientDefaults.inflightMax),
     );
     if (reconnected && !connack.sessionPresent && options.resubscribe !== false) this.resubscribe();
+    if (this.paused) connection.pause();
     handshake?.resolve(connack);
     this.handlers.onConnect?.(connack);
   }
@@ -434,7 +461,7 @@ export class MqttClient {
   }
 
   private onAuth(reasonCode: number, properties: Properties | undefined): void {
-    const { reauthentication } = this;
+    const { reauthentication, connection } = this;
     const { authenticator } = this.options;
     if (authenticator === undefined || (this.state === 'connected' && reauthentication === undefined)) {
       throw new ProtocolFailure(ReasonCode.ProtocolError, 'MQTT-4.12.0-6', 'the server sent AUTH without being asked');
@@ -449,6 +476,7 @@ export class MqttClient {
     const last = reasonCode === ReasonCode.Success;
     this.converse(async () => {
       const data = await authenticator.respond(properties?.authenticationData, last);
+      if (this.connection !== connection) return; // the exchange ended with it
       if (!last) this.sendAuth(authenticator, ReasonCode.ContinueAuthentication, data);
       else if (reauthentication !== undefined) {
         this.reauthentication = undefined;
@@ -501,6 +529,9 @@ export class MqttClient {
 
   private sendPublish(message: OutgoingMessage, dup: boolean): void {
     const { qos, retain, topicName, payload, packetId, properties } = message;
+    // It may have waited for a server that took more.
+    const unsupported = this.limits.refusalOf(qos, retain);
+    if (unsupported !== undefined) return this.outgoing.refuse(message, unsupported);
     const packet: PublishPacket = { type: PacketType.Publish, dup, qos, retain, topicName, payload, packetId };
     if (properties !== undefined) packet.properties = properties;
     let refusal: Error | undefined;
@@ -568,15 +599,16 @@ export class MqttClient {
   }
 
   private async reconnect(): Promise<void> {
+    const { ends } = this;
     for (;;) {
       try {
         await this.delay();
         await this.attempt(true);
         return;
       } catch (error) {
-        const failure = asClientError(error, this.address);
-        if (failure.code === 'CLIENT_CLOSED') return;
-        this.handlers.onReconnectFailed?.(failure);
+        if (this.ends !== ends) return;
+        this.handlers.onReconnectFailed?.(asClientError(error, this.address));
+        if (this.ends !== ends) return;
       }
     }
   }
@@ -597,6 +629,7 @@ export class MqttClient {
 
   private becomeIdle(failure: ClientError): void {
     this.state = 'idle';
+    this.ends += 1;
     this.connection = undefined;
     clearTimeout(this.reconnectTimer);
     const { handshake } = this;
@@ -611,6 +644,10 @@ export class MqttClient {
     this.answers.fail(failure);
     this.reauthentication?.reject(failure);
     this.reauthentication = undefined;
+  }
+
+  private closed(): ClientError {
+    return new ClientError('CLIENT_CLOSED', `the client for ${this.address} was closed`);
   }
 
   private notConnected(): ClientError {

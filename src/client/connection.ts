@@ -41,6 +41,7 @@ export class Connection {
   private drainWaiters: (() => void)[] = [];
   private closed = false;
   private ending = false;
+  private paused = false;
   private failure: Error | undefined;
   private sentAt = Date.now();
   private receivedAt = this.sentAt;
@@ -82,6 +83,22 @@ export class Connection {
     });
   }
 
+  /** Reads no further until `resume`: what came already is still handed up. */
+  pause(): void {
+    if (this.closed || this.ending) return;
+    this.paused = true;
+    this.stream.pause();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    // Its answer may have lain there all the time.
+    this.receivedAt = Date.now();
+    if (this.pingSentAt > 0) this.pingSentAt = this.receivedAt;
+    this.stream.resume();
+  }
+
   /** Starts or changes keep alive. `keepAlive` in seconds, 0 for none. */
   keepAlive(keepAlive: number, pingTimeoutMs: number): void {
     clearTimeout(this.keepAliveTimer);
@@ -97,6 +114,7 @@ export class Connection {
     clearTimeout(this.keepAliveTimer);
     this.ending = true;
     this.stream.end();
+    this.resume(); // so that the end of the other side is seen
     this.keepAliveTimer = setTimeout(() => this.destroy(), lingerMs);
   }
 
@@ -153,8 +171,11 @@ export class Connection {
 
   private planKeepAlive(keepAliveMs: number, pingTimeoutMs: number): void {
     const now = Date.now();
-    const due =
-      this.pingSentAt > 0 ? this.pingSentAt + pingTimeoutMs : Math.min(this.sentAt, this.receivedAt) + keepAliveMs;
+    const due = this.paused
+      ? this.sentAt + keepAliveMs
+      : this.pingSentAt > 0
+        ? this.pingSentAt + pingTimeoutMs
+        : Math.min(this.sentAt, this.receivedAt) + keepAliveMs;
     this.keepAliveTimer = setTimeout(() => this.checkKeepAlive(keepAliveMs, pingTimeoutMs), Math.max(due - now, 1));
   }
 
@@ -162,17 +183,24 @@ export class Connection {
   private checkKeepAlive(keepAliveMs: number, pingTimeoutMs: number): void {
     if (this.closed || this.ending) return;
     const now = Date.now();
-    if (this.pingSentAt > 0) {
+    if (this.paused) {
+      // The server wants to hear of us, and its silence is ours.
+      if (now - this.sentAt >= keepAliveMs) this.ping();
+    } else if (this.pingSentAt > 0) {
       if (now - this.pingSentAt >= pingTimeoutMs) {
         this.destroy(new PingTimeout(`no answer to PINGREQ in ${pingTimeoutMs} ms`));
         return;
       }
     } else if (now - Math.min(this.sentAt, this.receivedAt) >= keepAliveMs) {
       this.pingSentAt = now;
-      this.send(pingreq);
-      this.events.onPing();
+      this.ping();
     }
     this.planKeepAlive(keepAliveMs, pingTimeoutMs);
+  }
+
+  private ping(): void {
+    this.send(pingreq);
+    this.events.onPing();
   }
 
   private close(): void {

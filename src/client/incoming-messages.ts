@@ -57,6 +57,8 @@ export class IncomingMessages {
   private unacknowledged: { 1: IncomingMessage[]; 2: IncomingMessage[] } = { 1: [], 2: [] };
   /** QoS 2: PUBREC sent, PUBREL awaited */
   private readonly received = new Set<number>();
+  /** Those of them that an earlier connection left open: Receive Maximum is about this one. */
+  private receivedBefore = new Set<number>();
   private aliases: string[] = [];
 
   constructor(
@@ -69,6 +71,7 @@ export class IncomingMessages {
     this.aliases = []; // [MQTT-3.3.2-7]
     this.unacknowledged = { 1: [], 2: [] };
     if (!sessionPresent) this.received.clear();
+    this.receivedBefore = new Set(this.received);
   }
 
   onPublish(packet: PublishPacket): void {
@@ -84,7 +87,8 @@ export class IncomingMessages {
       return;
     }
     this.unacknowledged[qos].push(message);
-    const outstanding = this.unacknowledged[1].length + this.unacknowledged[2].length + this.received.size;
+    const open = this.received.size - this.receivedBefore.size;
+    const outstanding = this.unacknowledged[1].length + this.unacknowledged[2].length + open;
     if (outstanding > this.options.receiveMaximum) {
       throw new ProtocolFailure(
         ReasonCode.ReceiveMaximumExceeded,
@@ -99,6 +103,7 @@ export class IncomingMessages {
   /** [MQTT-4.3.3-11] */
   onPubrel(packetId: number): void {
     const known = this.received.delete(packetId);
+    this.receivedBefore.delete(packetId);
     this.acknowledge(PacketType.Pubcomp, packetId, known ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound);
   }
 

@@ -203,6 +203,31 @@ export function byteStreamContract(name: string, connect: () => Promise<StreamPa
       assert.equal(sink.bytes().toString(), 'bye');
     });
 
+    withPair('hands up what came before the end, however long reading is paused', async ({ stream, remote }, sink) => {
+      let paused = false;
+      stream.start({
+        ...sink,
+        onBytes: (bytes, start, end) => {
+          sink.onBytes(bytes, start, end);
+          if (paused) return;
+          paused = true;
+          stream.pause();
+        },
+      });
+      const sent = pattern(50_000);
+      remote.cork();
+      for (let from = 0; from < sent.length; from += 500) remote.write(sent.subarray(from, from + 500));
+      remote.end();
+      remote.uncork();
+      remote.resume();
+      await until(() => paused);
+      await delay(100);
+      stream.resume();
+      await until(() => sink.closedWith.length > 0);
+      assert.deepEqual(sink.closedWith, [undefined]);
+      assert.ok(sink.bytes().equals(sent));
+    });
+
     withPair('sends what was written before it ends', async ({ stream, remote }, sink) => {
       stream.start(sink);
       stream.write(pattern(3_000_000));

@@ -53,6 +53,39 @@ async function compressedPair() {
   return { a, b, atA, atB, accepted, remote, close };
 }
 
+it('hands up what came before the end, however long reading is paused', async () => {
+  const { accepted, remote, close } = await socketPair();
+  const [a, b] = [new CompressibleStream(new NodeStream(accepted)), new CompressibleStream(new NodeStream(remote))];
+  const [atA, atB] = [new Recorder(), new Recorder()];
+  let paused = 0;
+  a.start({
+    onBytes: (bytes, start, end) => {
+      atA.onBytes(bytes, start, end);
+      paused++;
+      a.pause();
+    },
+    onWritten: () => {},
+    onClosed: (error) => atA.onClosed(error),
+  });
+  b.start(atB);
+  a.compress(0);
+  b.compress(0);
+  const sent = Buffer.alloc(200_000, 'compressible ');
+  b.write(sent);
+  b.end();
+  while (atA.closed.length === 0) {
+    const before = paused;
+    await until(() => paused > before || atA.closed.length > 0 || before === 0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    a.resume();
+    if (atA.received.length === sent.length) break;
+  }
+  await until(() => atA.closed.length > 0);
+  assert.equal(atA.received.length, sent.length);
+  assert.deepEqual(atA.closed, [undefined]);
+  await close();
+});
+
 it('compresses from where both agree on, and passes what lies before', async () => {
   const { a, b, atA, atB, close } = await compressedPair();
   a.compress(5);

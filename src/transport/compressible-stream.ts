@@ -28,6 +28,8 @@ export class CompressibleStream implements ByteStream, ByteSink {
   private damaged = false;
   private paused = false;
   private closedBelow = false;
+  /** All that came before the end is inflated; what the sink has not taken waits. */
+  private inflated = false;
   private closedBy: Error | undefined;
   private closed = false;
 
@@ -61,6 +63,7 @@ export class CompressibleStream implements ByteStream, ByteSink {
     this.inflate = inflate;
     inflate.on('data', (chunk: Buffer) => {
       if (!this.closed) this.sink?.onBytes(chunk, 0, chunk.length);
+      if (this.inflated) setImmediate(() => this.closeWhenRead());
     });
     inflate.on('error', (error) => this.fail(error));
     // A stream that says it is complete would swallow all that follows.
@@ -105,11 +108,13 @@ export class CompressibleStream implements ByteStream, ByteSink {
 
   end(): void {
     this.ending = true;
-    if (!this.preparing) this.stream.end();
+    if (this.closedBelow) this.close();
+    else if (!this.preparing) this.stream.end();
   }
 
   destroy(): void {
-    this.stream.destroy();
+    if (this.closedBelow) this.close();
+    else this.stream.destroy();
   }
 
   // ---- from the stream below ----
@@ -132,9 +137,13 @@ export class CompressibleStream implements ByteStream, ByteSink {
     this.closedBelow = true;
     this.closedBy ??= error;
     const { inflate } = this;
-    if (inflate === undefined || inflate.destroyed || this.damaged || this.paused) return this.close();
+    const lost = error !== undefined && this.paused;
+    if (inflate === undefined || inflate.destroyed || this.damaged || lost) return this.close();
     // What came before the end counts.
-    inflate.flush(() => setImmediate(() => this.close()));
+    inflate.flush(() => {
+      this.inflated = true;
+      setImmediate(() => this.closeWhenRead());
+    });
   }
 
   // ---- inside ----
@@ -184,6 +193,10 @@ export class CompressibleStream implements ByteStream, ByteSink {
     this.closedBy ??= new Error(`the compressed stream is damaged: ${error.message}`);
     if (this.closedBelow) this.close();
     else this.stream.destroy();
+  }
+
+  private closeWhenRead(): void {
+    if (this.inflate?.readableLength === 0) this.close();
   }
 
   private close(): void {

@@ -17,7 +17,8 @@ import { plainAddress } from './peer-address.js';
 const READ_BUFFER_BYTES = 131072;
 /** How long a stream that ends waits for its last bytes to be taken and for the peer to end too. */
 const LINGER_MS = 2000;
-const UV_EOF = -4095;
+/** What `received` is told when the peer has ended. */
+export const UV_EOF = -4095;
 
 export interface StreamHandle {
   onread: (bytes: ArrayBuffer | undefined) => void;

@@ -1,10 +1,10 @@
 /**
  * A TLS connection driven by its handle, as `handle-stream` drives TCP: once the handshake is over, Node's stream machinery is
- * passed by. OpenSSL decrypts record by record, and a record comes up even after reading was stopped; those are held.
+ * passed by. OpenSSL decrypts record by record, and a record comes up even after reading was stopped, as does the end; those are held.
  */
 import type { TLSSocket } from 'node:tls';
 import type { ByteSink, ByteStream, PeerAddress, StreamSecurity } from './byte-stream.js';
-import { HandleStream, handlesAvailable, readBuffer, type StreamHandle } from './handle-stream.js';
+import { HandleStream, handlesAvailable, readBuffer, type StreamHandle, UV_EOF } from './handle-stream.js';
 import { NodeStream } from './node-stream.js';
 
 /** Call it in the turn in which the handshake ended, or later; nothing else may read from or write to `socket` afterwards. */
@@ -18,6 +18,8 @@ class SecureHandleStream extends HandleStream {
   /** Decrypted while nobody read: at most what one read of the socket held. */
   private held: Buffer[] = [];
   private releasing = false;
+  /** The peer ended while nobody read: that is told behind what is held. */
+  private ended = false;
   private failure: Error | undefined;
 
   constructor(
@@ -47,11 +49,12 @@ class SecureHandleStream extends HandleStream {
   override received(count: number): void {
     if (count > 0 && (!this.reading || this.held.length > 0) && !this.ending && !this.closed)
       this.held.push(Buffer.from(readBuffer.subarray(0, count)));
+    else if (count === UV_EOF && (!this.reading || this.held.length > 0) && !this.ending) this.ended = true;
     else super.received(count);
   }
 
   override resume(): void {
-    if (this.held.length === 0 || this.ending) return super.resume();
+    if (this.ending || (this.held.length === 0 && !this.ended)) return super.resume();
     if (this.releasing || this.closed) return;
     this.releasing = true;
     this.reading = true;
@@ -76,6 +79,7 @@ class SecureHandleStream extends HandleStream {
     }
     this.releasing = false;
     if (!this.reading && !this.ending) return;
+    if (this.ended && !this.ending) return super.received(UV_EOF);
     this.reading = false;
     super.resume();
   }

@@ -172,6 +172,37 @@ describe('a WebSocket connection', () => {
     await close();
   });
 
+  it('hands up what came before the close frame, however long reading is paused', async () => {
+    const { port, streams, close } = await listen();
+    const client = dial(port);
+    await once(client, 'open');
+    await until(() => streams.length === 1);
+    const received: string[] = [];
+    const closedWith: (Error | undefined)[] = [];
+    streams[0]!.start({
+      onBytes: (bytes, start, end) => {
+        received.push(bytes.toString('latin1', start, end));
+        streams[0]!.pause();
+      },
+      onWritten: () => {},
+      onClosed: (error) => closedWith.push(error),
+    });
+    const { _socket: socket } = client as unknown as { _socket: Socket };
+    socket.cork();
+    for (const word of ['a', 'b', 'c']) client.send(Buffer.from(word));
+    client.close();
+    socket.uncork();
+    await once(client, 'close');
+    for (const count of [1, 2, 3]) {
+      await until(() => received.length === count);
+      streams[0]!.resume();
+    }
+    await until(() => closedWith.length > 0);
+    assert.deepEqual(received, ['a', 'b', 'c']);
+    assert.deepEqual(closedWith, [undefined]);
+    await close();
+  });
+
   it('is closed with 1003 when a text frame comes [MQTT-6.0.0-1] [MQTT3-6.0.0-1]', async () => {
     const { port, streams, close } = await listen();
     const client = dial(port);

@@ -28,6 +28,8 @@ export class WebSocketStream implements ByteStream {
   private waiting = false;
   private ending = false;
   private closed = false;
+  /** It is closed, in order: that is told behind what is held. */
+  private ended = false;
   private failure: Error | undefined;
 
   /** `socket` is the one below `webSocket`. Make the stream in the turn in which the WebSocket opened, or bytes are missed. */
@@ -79,7 +81,7 @@ export class WebSocketStream implements ByteStream {
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
-    if (this.held.length === 0) this.webSocket.resume();
+    if (this.held.length === 0 && !this.ended) this.webSocket.resume();
     else if (!this.releasing) {
       this.releasing = true;
       process.nextTick(() => this.release());
@@ -91,7 +93,9 @@ export class WebSocketStream implements ByteStream {
   }
 
   destroy(): void {
-    this.webSocket.terminate();
+    this.held.length = 0;
+    if (this.ended) this.close();
+    else this.webSocket.terminate();
   }
 
   private received(data: Buffer, isBinary: boolean): void {
@@ -108,7 +112,8 @@ export class WebSocketStream implements ByteStream {
     while (!this.paused && !this.ending && !this.closed) {
       const data = this.held.shift();
       if (data === undefined) {
-        this.webSocket.resume();
+        if (this.ended) this.close();
+        else this.webSocket.resume();
         return;
       }
       this.sink?.onBytes(data, 0, data.length);
@@ -119,6 +124,7 @@ export class WebSocketStream implements ByteStream {
     if (this.ending || this.closed) return;
     this.ending = true;
     this.held.length = 0;
+    if (this.ended) return this.close();
     this.webSocket.close(code);
     this.webSocket.resume(); // so that the peer's close frame is seen even when reading was paused
   }
@@ -143,6 +149,10 @@ export class WebSocketStream implements ByteStream {
 
   private close(): void {
     if (this.closed) return;
+    if (this.held.length > 0 && this.failure === undefined) {
+      this.ended = true;
+      return;
+    }
     this.closed = true;
     this.held.length = 0;
     this.sink?.onClosed(this.failure);

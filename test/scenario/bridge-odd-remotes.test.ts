@@ -337,6 +337,98 @@ describe('a bridge', () => {
     await within(enough, () => 'pings');
   });
 
+  it('learns the alias of a message that it had already', async () => {
+    const remote = await fakeRemote();
+    const local = await brokers.start({
+      bridges: [
+        {
+          name: 'b',
+          remotes: remote.remotes,
+          topicAliasMaximum: 5,
+          cleanSession: false,
+          topics: [{ topic: 'm/#', direction: 'in', qos: 2 }],
+          ...quiet,
+        },
+      ],
+    });
+    const here = new Watch(local, 'm/#');
+    const first = {
+      type: PacketType.Publish,
+      dup: false,
+      qos: 2,
+      retain: false,
+      topicName: 'm/a',
+      packetId: 1,
+      payload: Buffer.from('first'),
+    } as const;
+    let connection = await remote.connection();
+    await answer(connection, {});
+    await connection.grant();
+    connection.send(first);
+    await connection.packet(PacketType.Pubrec);
+    connection.drop();
+    connection = await remote.connection();
+    await answer(connection, {}, true);
+    await connection.grant();
+    connection.send({ ...first, dup: true, properties: { topicAlias: 1 } });
+    await connection.packet(PacketType.Pubrec);
+    connection.send({
+      ...first,
+      packetId: 2,
+      topicName: '',
+      payload: Buffer.from('second'),
+      properties: { topicAlias: 1 },
+    });
+    await connection.packet(PacketType.Pubrec);
+    assert.deepEqual(
+      (await here.take(2)).map(({ topicName, payload }) => `${topicName} ${payload}`),
+      ['m/a first', 'm/a second'],
+    );
+  });
+
+  for (const state of ['connecting', 'connected'] as const)
+    it(`stays removed by a listener that hears that it is ${state}`, async () => {
+      const remote = await fakeRemote();
+      const first = await brokers.start();
+      let heard = 0;
+      first.on('bridgeChanged', ({ bridge }) => {
+        if (bridge.state !== state || heard++ > 0) return;
+        first.removeBridge('b');
+      });
+      first.addBridge({ name: 'b', remotes: remote.remotes, topics: out(1), ...quiet });
+      if (state === 'connected') {
+        const connection = await remote.connection();
+        await answer(connection, {});
+        await connection.packet(PacketType.Disconnect);
+      }
+      first.addBridge({ name: 'again', remotes: remote.remotes, topics: out(1), ...quiet });
+      const { clientId } = await answer(await remote.connection(), {});
+      assert.match(clientId, /again/);
+      await reaches(first, 'again', 'connected');
+      assert.equal(remote.come, 0);
+      const { bridging } = first as unknown as { bridging: { kept: Map<string, { bridge: string }> } };
+      assert.deepEqual(
+        [...bridging.kept.values()].map(({ bridge }) => bridge),
+        ['again'],
+      );
+    });
+
+  it('leaves no figures behind under a name that it has no longer', async () => {
+    const local = await brokers.start({
+      sys: { intervalSeconds: 1 },
+      bridges: [{ name: 'b', remotes: [{ host: '127.0.0.1', port: await freePort() }], topics: out(1), ...quiet }],
+    });
+    const figures = new Watch(local, '$SYS/broker/bridge/+/state');
+    assert.notEqual((await figures.topic('$SYS/broker/bridge/b/state')).payload, '');
+    local.changeBridge('b', { name: 'c', remotes: [{ host: '127.0.0.1', port: await freePort() }], ...quiet });
+    const last = new Map<string, string>();
+    while (!last.has('$SYS/broker/bridge/c/state')) {
+      const { topicName, payload } = await figures.next();
+      last.set(topicName, payload);
+    }
+    assert.equal(last.get('$SYS/broker/bridge/b/state'), '');
+  });
+
   it('connects once only after it has connected', async () => {
     const remote = await fakeRemote();
     const local = await brokers.start({ bridges: [{ name: 'b', start: 'once', remotes: remote.remotes, ...quiet }] });

@@ -43,22 +43,37 @@ function now(): PrintTime {
   };
 }
 
+/** Beyond so many bytes that no reader has taken, the output is full. */
+const FULL_BYTES = 1_048_576;
+
 /** Standard output in one write a turn, and a promise for the end of the last. */
 export class Output {
   private chunks: Uint8Array[] = [];
   private planned = false;
+  private bytesWaiting = 0;
+  private full = false;
   private waiting = 0;
   private idle: (() => void)[] = [];
   /** Nobody reads any more (`| head`). */
   closed = false;
 
-  constructor(private readonly onClosed: () => void) {
+  /** `onFull` is told when nothing more should be written for now, and when it should again. */
+  constructor(
+    private readonly onClosed: () => void,
+    private readonly onFull: (full: boolean) => void = () => {},
+  ) {
     process.stdout.on('error', this.onError);
   }
 
   write(chunk: Uint8Array | string): void {
     if (this.closed) return;
-    this.chunks.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    this.chunks.push(bytes);
+    this.bytesWaiting += bytes.length;
+    if (!this.full && this.bytesWaiting > FULL_BYTES) {
+      this.full = true;
+      this.onFull(true);
+    }
     if (this.planned) return;
     this.planned = true;
     setImmediate(() => this.flush());
@@ -78,6 +93,11 @@ export class Output {
     this.chunks = [];
     this.waiting += 1;
     process.stdout.write(bytes, () => {
+      this.bytesWaiting -= bytes.length;
+      if (this.full && this.bytesWaiting <= FULL_BYTES) {
+        this.full = false;
+        this.onFull(false);
+      }
       this.waiting -= 1;
       if (this.waiting > 0) return;
       for (const resolve of this.idle) resolve();

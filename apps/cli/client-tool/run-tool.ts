@@ -24,7 +24,13 @@ const STOP_PATIENCE_MS = 3000;
 
 /** One run of a tool between connecting and its end. */
 export class ToolRun {
-  readonly output = new Output(() => this.finish(exitCodes.ok));
+  readonly output = new Output(
+    () => this.finish(exitCodes.ok),
+    (full) => {
+      if (full) this.client.pause();
+      else this.client.resume();
+    },
+  );
   readonly client: MqttClient;
   private readonly done: Promise<number>;
   private resolve: (exitCode: number) => void = () => {};
