@@ -171,7 +171,7 @@ export class ListenerTls implements TlsProvider {
         trusted: false,
         refusal: settings.clientCertificate === 'require' ? 'the client showed no certificate' : undefined,
       };
-    const revoked = this.revocationRefusal(shown.certificate);
+    const revoked = this.revocationRefusal(shown, trust);
     if (revoked !== undefined) return { trusted: false, refusal: revoked };
     if (shown.chainError !== undefined) {
       const refusal = chainRefusal(shown.chainError);
@@ -191,12 +191,17 @@ export class ListenerTls implements TlsProvider {
     );
   }
 
-  /** The certificate and all that the handshake brought with it: its issuers, in whatever order and company the client sent them. */
-  private revocationRefusal(certificate: X509Certificate): string | undefined {
+  /**
+   * Of the certificate, all that the handshake brought with it (its issuers, in whatever order and company the client sent them), and those of its
+   * issuers that are authorities here.
+   */
+  private revocationRefusal({ certificate, chainError, resumed }: ShownCertificate, trust: Trust): string | undefined {
     const { revocations } = this.loaded;
     if (revocations.size === 0) return undefined;
     const nowMs = Date.now();
-    for (const at of sentWith(certificate)) {
+    const sent = [...sentWith(certificate)];
+    const chain = chainOf(certificate, sent, trust.authorities);
+    for (const at of new Set([...sent, ...chain])) {
       const status = revocations.statusOf(at.raw, nowMs);
       if (status === 'unreadable') return 'its certificate, or one of its chain, cannot be read';
       if (status === 'revoked')
@@ -204,6 +209,10 @@ export class ListenerTls implements TlsProvider {
       if (status === 'expiredList' && this.options.settings.crlExpired === 'refuse')
         return 'the revocation list of its issuer has expired';
     }
+    const last = chain.at(-1)!;
+    // Some versions of Node do not show what the client sent beside its certificate (nodejs/node#65579).
+    if (chainError === undefined && !resumed && !isIssuer(last, last))
+      return 'an issuer of its certificate is not shown by this version of Node, nor whether it is revoked; clientCa can name it';
     return undefined;
   }
 
@@ -227,6 +236,25 @@ export class ListenerTls implements TlsProvider {
 /** The certificate and those that followed it in the handshake, each of which Node calls the issuer of the one before. */
 function* sentWith(certificate: X509Certificate): Generator<X509Certificate> {
   for (let at: X509Certificate | undefined = certificate; at !== undefined; at = at.issuerCertificate) yield at;
+}
+
+/** From a certificate up, as far as its issuers are known. */
+function chainOf(
+  certificate: X509Certificate,
+  sent: readonly X509Certificate[],
+  authorities: readonly X509Certificate[],
+): X509Certificate[] {
+  const chain = [certificate];
+  const seen = new Set([certificate.fingerprint256]);
+  for (;;) {
+    const below = chain.at(-1)!;
+    const issuer = [...sent, ...authorities].find(
+      (candidate) => !seen.has(candidate.fingerprint256) && isIssuer(candidate, below),
+    );
+    if (issuer === undefined) return chain;
+    seen.add(issuer.fingerprint256);
+    chain.push(issuer);
+  }
 }
 
 function isIssuer(candidate: X509Certificate, certificate: X509Certificate): boolean {

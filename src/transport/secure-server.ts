@@ -25,6 +25,8 @@ export interface ShownCertificate {
   readonly certificate: X509Certificate;
   /** Why OpenSSL did not trust its chain, such as `CERT_HAS_EXPIRED`; undefined when it did. */
   readonly chainError: string | undefined;
+  /** The session was resumed: the certificate was judged when it began, and came without its issuers now. */
+  readonly resumed: boolean;
 }
 
 export interface CertificateVerdict {
@@ -218,7 +220,11 @@ export class SecureEndpoint {
     const shown =
       certificate === undefined
         ? undefined
-        : { certificate, chainError: socket.authorized ? undefined : String(socket.authorizationError) };
+        : {
+            certificate,
+            chainError: socket.authorized ? undefined : String(socket.authorizationError),
+            resumed: socket.isSessionReused(),
+          };
     const failed = (error: unknown) => {
       this.options.log.error('listener.tls', `A certificate of a client could not be checked: ${String(error)}`, {
         listener: this.options.name,
