@@ -134,9 +134,12 @@ describe('Redis', { skip: server === undefined }, () => {
         const withdrawn = new Promise<string>((resolve) => {
           scene.broker.on('unsubscribed', ({ topicFilter }) => resolve(topicFilter));
         });
-        // A delivery does not wait; it makes the rules be fetched.
-        scene.broker.publish('a/2', 'the last');
-        assert.equal((await client.message()).payload, 'the last');
+        // A delivery does not wait; it makes the rules be fetched, unless they were on their way already.
+        for (let delivered = true; delivered; ) {
+          for (const topicName of ['a/2', 'b']) scene.broker.publish(topicName, topicName);
+          delivered = (await client.message()).payload === 'a/2';
+          if (delivered) assert.equal((await client.message()).payload, 'b');
+        }
         assert.equal(await withdrawn, 'a/#');
         scene.broker.publish('a/3', 'no more');
         scene.broker.publish('b', 'still');
